@@ -18,7 +18,7 @@ import zipfile
 import local
 import pytest
 from cutover import model
-from cutover.remote import dask_cluster, dask_engine, detached
+from cutover.remote import dask_cluster, dask_engine, dask_worker, detached
 from mbx2maildir.tests import build
 
 HOSTS = ["one", "other"]
@@ -174,6 +174,21 @@ def test_a_worker_that_is_killed_is_started_again_and_converts(work, place):
     )
     assert "other" in {event.get("worker") for event in events[at:]}
     assert events[-1]["lost"] == 0
+
+
+def test_a_task_sends_all_and_leaves_nothing_to_be_fetched(monkeypatch, tmp_path):
+    """A worker that is frozen after its unit would keep the answer, and the conversion waited."""
+    sent = []
+    worker = types.SimpleNamespace(
+        name="one", local_directory=tmp_path, log_event=lambda _topic, batch: sent.append(batch)
+    )
+    monkeypatch.setattr("distributed.get_worker", lambda: worker)
+    monkeypatch.setattr(dask_worker, "EVERY", 0)
+    program = "import time; print(1, flush=True); time.sleep(0.3); print(2); raise SystemExit('x')"
+    assert dask_worker.convert([sys.executable, "-c", program], 7, {}) is None
+    assert [(batch["first"], batch["lines"]) for batch in sent] == [(0, ["1"]), (1, ["2"]), (2, [])]
+    assert [batch.get("rc") for batch in sent] == [None, None, 1] and sent[-1]["err"] == "x\n"
+    assert {batch["unit"] for batch in sent} == {7}
 
 
 def test_a_unit_whose_converter_does_not_work_is_an_error(work):

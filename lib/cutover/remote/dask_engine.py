@@ -276,7 +276,7 @@ def _versions():
 
 def _collect(cluster, inbox, waiting, workers, merged, failures):
     """Take what comes until each unit is done."""
-    alone_since = time.monotonic()
+    alone_since, answers = time.monotonic(), {}
     while waiting:
         if cluster.scheduler.workers:
             alone_since = time.monotonic()
@@ -294,23 +294,24 @@ def _collect(cluster, inbox, waiting, workers, merged, failures):
             (batch,) = values
             if batch["unit"] in waiting:
                 merged.take(*(batch[key] for key in BATCH))
+                answers[batch["unit"]] = batch
         elif kind == "gone":
             host, workers.lost[host] = values[0], values[1]
             merged.log(f"the worker on {host} is gone: {workers.lost[host]}")
         elif kind == "again":
             merged.log("the worker on {} is gone, and is started again: {}".format(*values))
         else:
-            _done(values[0], waiting, merged, failures)
+            (number,) = values
+            future, answer = waiting.pop(number), answers.pop(number, {})
+            if why := _failure(future, answer, merged.ended(number)):
+                failures.append(f"unit {number}: {why}")
 
 
-def _done(number, waiting, merged, failures):
-    future = waiting.pop(number)
-    try:
-        answer = future.result()
-    except Exception as error:
-        failures.append(f"unit {number}: {type(error).__name__}: {error}")
-        return
-    merged.take(**answer["batch"])
-    if not merged.ended(number):
-        err = answer["err"].strip() or "no output"
-        failures.append(f"unit {number}: exit status {answer['rc']}, {err}")
+def _failure(future, answer, ended):
+    """Why a unit that is done came to no end; "" if it did. answer: its last batch."""
+    if future.status == "error":
+        error = future.exception()
+        return f"{type(error).__name__}: {error}"
+    if ended:
+        return ""
+    return f"exit status {answer.get('rc')}, {answer.get('err', '').strip() or 'no output'}"

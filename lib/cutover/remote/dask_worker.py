@@ -35,27 +35,29 @@ SETTINGS = {
 _running = set()  # converters of this process
 
 
-def convert(argv: list[str], number: int, plan: dict) -> dict:
-    """The task: run the converter on a unit → {"batch", "rc", "err"}.
+def convert(argv: list[str], number: int, plan: dict) -> None:
+    """The task: run the converter on a unit.
 
-    argv: the converter and its command. A batch is {"unit", "attempt", "host", "first", "lines"}:
-    the converter's events, a JSON text each, from one on. While it works, TOPIC has them in parts.
+    argv: the converter and its command. TOPIC has its events in batches, {"unit", "attempt",
+    "host", "first", "lines"}: a JSON text each, from the first of them on. The last has "rc" and
+    "err" as well. Nothing is returned: what a task returns stays here until it is asked for, and
+    nobody could ask a worker that is frozen since.
     """
     import distributed
 
     worker = distributed.get_worker()
     batch = {"unit": number, "attempt": uuid.uuid4().hex, "host": worker.name}
-    lines, sent, at = [], 0, 0.0
+    lines, first, at = [], 0, 0.0
     with _started(argv, plan, worker.local_directory) as (process, errors):
         for part in _parts(process.stdout.fileno()):
             lines += part
             if time.monotonic() - at > EVERY:
-                worker.log_event(TOPIC, {**batch, "first": sent, "lines": lines[sent:]})
-                sent, at = len(lines), time.monotonic()
+                worker.log_event(TOPIC, {**batch, "first": first, "lines": lines})
+                lines, first, at = [], first + len(lines), time.monotonic()
         rc = process.wait()
         with open(errors, "rb") as file:
             err = file.read()[-ERRORS:].decode("utf-8", "backslashreplace")
-    return {"batch": {**batch, "first": 0, "lines": lines}, "rc": rc, "err": err}
+    worker.log_event(TOPIC, {**batch, "first": first, "lines": lines, "rc": rc, "err": err})
 
 
 def _parts(pipe):
