@@ -50,7 +50,7 @@ def main(*run_dirs):
             }
             if {"before", "after"} <= paths.keys():
                 recorded = {
-                    when: step_facts.content((run.path / paths[when]).read_bytes())
+                    when: json.loads(step_facts.content((run.path / paths[when]).read_bytes()))
                     for when in ("before", "after")
                 }
                 for facts in recorded.values():

@@ -100,12 +100,18 @@ def test_large_facts_are_kept_compressed_and_the_same_bytes_each_time(tmp_path):
     assert (small, name) == ("facts/small.json", "facts/large.json.gz")
     assert json.loads((run.path / small).read_bytes()) == VERIFIED
     data = (run.path / name).read_bytes()
-    assert len(data) < step_facts.LARGE and step_facts.content(data) == large
+    assert len(data) < step_facts.LARGE and json.loads(step_facts.content(data)) == large
     assert len(step_facts.parse("verify", data).errors) == 9000
     assert step_facts.keep(run, "facts/again", large)[1] == digest
     for broken in (data[:-9], data[:40] + b"x" + data[41:], data[:3]):
         with pytest.raises(ValueError, match="decompressed"):
             step_facts.content(broken)
+
+
+def test_facts_with_a_name_that_is_not_utf8_are_read():
+    errors = {"ugo\udce8": "gone"}
+    data = json.dumps({**VERIFIED, "errors": errors}).encode()
+    assert step_facts.parse("verify", data).errors == errors
 
 
 def test_facts_that_this_version_cannot_read_are_none(tmp_path):

@@ -11,7 +11,7 @@ from cutover.model.change import (
 )
 from cutover.model.check import Check, equal, holds
 from cutover.model.context import Context
-from cutover.model.facts import from_json, gated, lasting, lines, moving, to_json
+from cutover.model.facts import from_json, from_text, gated, lasting, lines, moving, to_json
 from cutover.model.plan import CannotPlan, Plan
 from cutover.model.reading import Reading, read
 from cutover.model.step import Step, as_they_are, logins, the_alias
@@ -33,6 +33,7 @@ __all__ = [
     "change_from_json",
     "equal",
     "from_json",
+    "from_text",
     "gated",
     "holds",
     "lasting",

@@ -74,19 +74,19 @@ def keep(run, name: str, facts: Any) -> tuple[str, str]:
     return run.keep(f"{name}.json", json.dumps(facts, indent=1, sort_keys=True).encode())
 
 
-def content(data: bytes) -> Any:
-    """The JSON in a file that keep() wrote. Raises ValueError."""
-    if data.startswith(b"\x1f\x8b"):
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"cannot be decompressed: {error}") from error
-    return json.loads(data)
+def content(data: bytes) -> bytes:
+    """The text of the JSON in a file that keep() wrote. Raises ValueError."""
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"cannot be decompressed: {error}") from error
 
 
 def parse(step: str, data: bytes) -> Any:
     """A step's facts from the bytes kept in the run's folder. Raises ValueError."""
-    return model.from_json(registry.step(step).facts, content(data))
+    return model.from_text(registry.step(step).facts, content(data))
 
 
 @dataclasses.dataclass

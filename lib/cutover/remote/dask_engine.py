@@ -29,7 +29,7 @@ from cutover.remote import (
     own_directories,
 )
 
-SILENCE = 60  # seconds after which a worker that is not heard of counts as gone
+SILENCE = 30  # seconds; a worker that is silent for that long counts as gone before twice that
 ALONE = 180  # seconds without any worker, after which the conversion fails
 FAREWELL = 5  # seconds in which workers end by themselves, and then when they are killed
 PATIENCE = 20  # seconds for a short command

@@ -137,6 +137,8 @@ def context(run, events, exported) -> dict:
 
 def _drawn(run, events, drawn_timeline, sums):
     """The plots, as markup; None for one that would be empty."""
+    # first: what preflight kept needs much memory, and so do the transcripts
+    sizes = plots.sizes(step_facts.sizes(run, events))
     convert, presync = transcript.read(run, "convert"), transcript.read(run, "presync")
     passes = presync.passes + convert.passes
     # if presync did the work, convert has little to show
@@ -146,7 +148,7 @@ def _drawn(run, events, drawn_timeline, sums):
         plots.by_user(sums),
         plots.rate(hardest),
         plots.slowest(hardest),
-        plots.sizes(step_facts.sizes(run, events)),
+        sizes,
         plots.deltas(passes),
         *map(plots.latency, presync.passes),
     ]
