@@ -11,7 +11,7 @@ HEAD = "-----Q-ID----- --Size-- -----Q-Time----- ------------Sender/Recipient---
 
 
 class Queues:
-    """Hosts whose `mailq` answers what is listed, one answer after another; the last one stays."""
+    """Hosts whose sendmail answers what is listed, one answer after another; the last one stays."""
 
     def __init__(self, *answers):
         self.answers, self.flushed = list(answers), []
@@ -20,7 +20,7 @@ class Queues:
         return {name: function(name) for name in names}
 
     def run(self, host, argv, **options):
-        if argv[0] != "mailq":
+        if argv != mail_queue.LIST:
             self.flushed.append(argv)
             return ssh.Result(host, tuple(argv), 0, b"", b"", 0.0)
         ids = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]

@@ -310,7 +310,7 @@ class Idle:
 
     def run(self, name, argv, **options):
         self.asked.append((name, argv[0]))
-        texts = {"systemctl": b"LoadState=masked\nActiveState=inactive\n", "mailq": b"is empty\n"}
+        texts = {"systemctl": b"LoadState=masked\nActiveState=inactive\n", "sh": b"is empty\n"}
         return ssh.Result(name, tuple(argv), 0, texts.get(argv[0], b""), b"", 0.0)
 
     def port_open(self, name, port):

@@ -1,4 +1,4 @@
-"""Sendmail's queue on a host, by mailq(1)."""
+"""Sendmail's queues on a host: what mailq(1) shows."""
 
 import re
 import time
@@ -10,7 +10,10 @@ from cutover.model import errors, moving
 
 # what a line of Queue.items has up to its sender, which has no brackets if a local program gave it
 SENDER = re.compile(r"^.*? \d\d:\d\d (<[^>]*>|\S+)")
-CUT = 78  # characters of an address that mailq prints
+# the queue of local submissions first, since its mail moves on to the other; Debian's `mailq` lists
+# both as well, by a script that takes three times as long, and others' only the second
+LIST = ["sh", "-c", "sendmail -Ac -bp -v; sendmail -bp -v"]
+CUT = 78  # characters of an address that sendmail prints
 QUOTED = re.compile(r'"[^"]*"')  # a recipient that is a program or has blanks
 TOTAL = re.compile(r"\s*Total requests: (\d+)\s*")  # all of a line: senders choose addresses
 ID = re.compile(r"^([0-9A-Za-z]{9,}[0-9])[*X-]?\s+(.*)")
@@ -61,7 +64,7 @@ def time_text(seconds: float) -> str:
 
 
 def parse(text: str) -> Queue:
-    """The output of `mailq -v`, of one queue or several. Raises Unreadable.
+    """What LIST prints, of one queue or several. Raises Unreadable.
 
     A queue id ends in a digit; a mark after it (`*` in progress, `-` too young, `X` load too high)
     does not belong to it. sendmail cuts addresses at 78 characters (without -v at 38), so a sender
@@ -70,7 +73,7 @@ def parse(text: str) -> Queue:
     lines = model.lines(text)
     totals = [int(total[1]) for total in map(TOTAL.fullmatch, lines) if total]
     if not totals and "is empty" not in text:
-        raise errors.Unreadable(f"mailq gave unexpected output: {text[:200]!r}")
+        raise errors.Unreadable(f"sendmail -bp gave unexpected output: {text[:200]!r}")
     items, current = [], None
     for line in lines:
         start = ID.match(line)
@@ -116,8 +119,8 @@ def is_for(item: str, domains: Collection[str]) -> bool:
 
 
 def read(hosts, name: str) -> Queue:
-    """Sendmail's queue on a host. Raises Unreadable."""
-    return parse(hosts.run(name, ["mailq", "-v"], sudo=True, check=False).text)
+    """Sendmail's queues on a host. Raises Unreadable."""
+    return parse(hosts.run(name, LIST, sudo=True, check=False).text)
 
 
 def read_for(hosts, name: str, domains: Collection[str]) -> Watched:

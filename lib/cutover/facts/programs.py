@@ -32,7 +32,7 @@ TESTS = {
     ),
 }
 BY_EVERY_HOST = ("date -f", "stat -c", "readlink -f", "mktemp")
-BY_MAIL_HOSTS = ("env -u", "ps -o user:32", "getent", "sendmail", "mailq")
+BY_MAIL_HOSTS = ("env -u", "ps -o user:32", "getent", "sendmail")
 BY_OLD = ("find -printf", "xargs -0", "head -v -c", "shutdown")
 BY_NEW = (
     "find -printf",
@@ -44,7 +44,7 @@ BY_NEW = (
     "doveadm",
     "doveconf",
 )
-BY_MX = ("sendmail", "makemap", "mailq", "setsid", "flock", "chown --reference")
+BY_MX = ("sendmail", "makemap", "setsid", "flock", "chown --reference")
 BY_BACKUP = ("flock", "python3 from 3.8", "rsync from 3.1", "systemctl")
 BY_COPIED_STORE = ("Linux from 5.14", "x86_64 or aarch64", "rsync from 3.1")
 BY_NIS = ("ypcat", "ypwhich", "yppoll", "ypdomainname", "setsid")

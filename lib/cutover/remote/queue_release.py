@@ -11,7 +11,7 @@ passes() {
   pause=1
   while [ "$(cut -d. -f1 /proc/uptime)" -lt "$(cat "$1.until")" ]; do
     touch "$1.$2"; sendmail -qf; sendmail -Ac -qf
-    mailq | grep -q "^[[:alnum:]]\\{10,\\}" || return
+    { sendmail -Ac -bp; sendmail -bp; } | grep -q "^[[:alnum:]]\\{10,\\}" || return
     sleep 1; slept=1
     while [ $slept -lt $pause ] && [ ! "$1.until" -nt "$1.$2" ]; do
       sleep 1; slept=$(( slept + 1 ))
