@@ -290,6 +290,16 @@ def test_the_time_of_draining_is_no_time_of_the_service(run):
     assert span.likely == pytest.approx(-5, abs=1)
 
 
+def test_what_an_earlier_run_says_of_users_is_not_kept(run):
+    before = run_folder.begin(LAB, run.path.parent / "before")
+    restored(before, 5.0, output="", figures={"queued": 1, "delivered": 1})
+    (earlier,) = phases.earlier_runs(run, "lab")
+    kept, whole = (
+        {key for event in of for key in event} for of in (earlier.events, before.journal.events())
+    )
+    assert kept == whole & set(phases.TIMED) and "checks" in whole
+
+
 def test_a_queue_drained_while_services_start_takes_nothing_from_their_time(run):
     before = run_folder.begin(LAB, run.path.parent / "before")
     of = dict(step="restore-sendmail", attempt=before.journal.append("step-begun")["seq"])

@@ -30,6 +30,8 @@ from cutover.record import history, journal, step_facts, transcript
 from cutover.run.span import Span
 
 PAUSE = 600  # seconds between two steps that count as a pause of the operator
+# what is kept of the events of an earlier run: they name all users, and there may be many runs
+TIMED = ("event", "step", "attempt", "time", "passed", "seconds", "figures")
 # seconds per user; whole conversions of earlier runs bound it
 PUBLISH = Span(0.001, 0.01, 0.05)
 # messages per second, as in the lab, until a queue of MANY messages was drained
@@ -57,7 +59,7 @@ class Work(NamedTuple):
 
 
 class EarlierRun(NamedTuple):
-    """A run whose folder is next to this one."""
+    """A run whose folder is next to this one, and its events as far as they are TIMED."""
 
     site: str | None
     events: list
@@ -116,7 +118,8 @@ def earlier_runs(run, site_name: str) -> list[EarlierRun]:
         except (OSError, journal.JournalBroken):
             continue
         if events and events[0]["event"] == "run-begun":
-            runs.append(EarlierRun(events[0].get("site"), events))
+            timed = [{key: event[key] for key in TIMED if key in event} for event in events]
+            runs.append(EarlierRun(events[0].get("site"), timed))
     return [earlier for earlier in runs if earlier.site == site_name] or runs
 
 
