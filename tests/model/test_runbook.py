@@ -6,6 +6,7 @@ import papermill
 import pytest
 from cutover import site
 from cutover.model import runbook
+from cutover.run import position
 from cutover.steps import registry
 
 
@@ -89,6 +90,35 @@ def test_the_switch_refuses_without_a_verify_that_still_holds(last, reason):
 def test_a_rerun_that_changes_nothing_keeps_later_steps_valid():
     events = history(*runbook.ORDER[: runbook.number("verify")]) + passed("convert")
     assert runbook.states(events)["verify"] == "passed"
+
+
+def intent(name):
+    return {"event": "intent", "step": name, "time": "2026-04-14T21:00:00.000+00:00"}
+
+
+@pytest.mark.parametrize("by", runbook.RESUMING)
+def test_once_users_may_have_new_mail_what_does_not_know_it_is_over(by):
+    night = [*history(*runbook.NIGHT[: runbook.number("verify")]), intent(by)]
+    for name in runbook.NIGHT[: runbook.number("verify")]:
+        if name in runbook.CLOSING:
+            with pytest.raises(runbook.NotYet, match=f"{name} may not run any more: {by} began"):
+                registry.may_run(name, night)
+        else:
+            registry.may_run(name, night)
+    registry.may_run("restore-sendmail", night)
+    undone = [*night, *passed("rollback"), *history(*runbook.NIGHT[:4])]
+    registry.may_run("stop-imap", undone)
+
+
+def test_what_is_over_does_not_become_stale_nor_next():
+    night = [*history(*runbook.NIGHT[: runbook.number("switch-alias")])]
+    night += [intent("restore-sendmail"), intent("dns-rename")]
+    states = runbook.states(night)
+    assert {states[name] for name in runbook.CLOSING} == {"passed"}
+    assert states["restore-sendmail"] == states["switch-alias"] == "stale"
+    assert position.next_step(night) == "dual-delivery"
+    failed = [*night, {"event": "verified", "step": "verify", "passed": False}]
+    assert position.next_step(failed) != "verify"
 
 
 def test_a_rollback_needs_something_to_undo():

@@ -142,7 +142,7 @@ def test_an_approval_that_ran_out_meanwhile_is_void(night, stepper, monkeypatch)
     night.give("anna", stepper)
     night.give("bert", stepper)
     stepper.approve()
-    later = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=2)).isoformat(
+    later = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=6)).isoformat(
         timespec="milliseconds"
     )
     monkeypatch.setattr(approval.journal, "now", lambda: later)

@@ -43,7 +43,7 @@ def approve(night, who="anna", typed="run", more=()):
 def test_other_code_is_refused_and_named(changed):
     with pytest.raises(
         drift.Drifted,
-        match=r"began with other code \(lib/cutover/site\.py\).*cutover approve --run .* --drift",
+        match=r"this has changed: code \(lib/cutover/site\.py\).*cutover approve --run .* --drift",
     ):
         changed.planned()
 
@@ -87,6 +87,8 @@ def test_other_parameters_are_refused_until_approved_and_kept(night):
     assert (
         night.run.path / f"parameters.{night.site.digest[:8]}.yaml"
     ).read_bytes() == night.file.read_bytes()
+    # what is asked of the run later, without a file, is asked with these
+    assert night.run.parameters().digest == night.site.digest
 
 
 def test_new_signers_cannot_let_themselves_in(night):

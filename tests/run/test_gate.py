@@ -54,6 +54,7 @@ def test_a_step_that_needs_none_is_not_asked(run):
 
 def test_the_steps_that_open_the_new_server_need_it():
     assert [name for name in runbook.ORDER if registry.step(name).needs_fresh_verify] == [
+        "restore-sendmail",
         "switch-alias",
         "restore-imap",
     ]
@@ -76,6 +77,17 @@ def test_evidence_that_is_old(run, monkeypatch):
     passed(run, "convert", CONVERTED)
     passed(run, "verify", COMPARED)
     monkeypatch.setattr(gate.journal, "now", lambda: "2090-01-01T00:00:00+00:00")
+    refused(run, "limits.verify_age allows 120. Run verify again")
+
+
+def test_evidence_from_before_delivery_resumed_does_not_age(run, monkeypatch):
+    """verify would find the mail that came since; restore-imap may be repeated weeks later."""
+    passed(run, "convert", CONVERTED)
+    passed(run, "verify", COMPARED)
+    run.journal.append("intent", step="restore-sendmail")
+    monkeypatch.setattr(gate.journal, "now", lambda: "2090-01-01T00:00:00+00:00")
+    gate.check(run, LAB, STEP)
+    run.journal.append("verified", step="rollback", passed=True)
     refused(run, "limits.verify_age allows 120. Run verify again")
 
 

@@ -280,6 +280,17 @@ DIFFERENT = verified(
         ([DIFFERENT, {"event": "applied", "step": "convert"}], []),
         ([DIFFERENT, {"event": "applied", "step": "verify"}], ["alice"]),
         ([DIFFERENT, {"event": "intent", "step": "restore-imap"}], []),
+        # nor once mail has come, whatever verify says later
+        ([{"event": "intent", "step": "restore-sendmail"}, DIFFERENT], []),
+        ([DIFFERENT, {"event": "intent", "step": "rollback"}, DIFFERENT], []),
+        (
+            [
+                {"event": "intent", "step": "restore-imap"},
+                {"event": "verified", "step": "rollback", "passed": True},
+                DIFFERENT,
+            ],
+            ["alice"],
+        ),
         ([DIFFERENT, {"event": "intent", "step": "convert"}], ["alice"]),
         # of an earlier version: no ids
         ([verified({"question": "Is alice's mail the same on both sides?", "passed": False})], []),

@@ -108,6 +108,7 @@ def test_go():
             "4.9 s apart",
         ),
         (lambda go: go.update(clock={}), ("clocks-agree", ""), "unknown"),
+        (lambda go: go.update(preflight=False), ("preflight-passed", ""), "no"),
         (
             lambda go: go["servers"]["value"]["ns2"].update(serial=6),
             ("zone-serial-same", ""),

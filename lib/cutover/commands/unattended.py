@@ -14,6 +14,7 @@ from cutover.steps import registry
 def execute(parameters, run, names, say, watch=True, rate=0.0, least=0, chosen=None) -> None:
     """Execute steps in order; the first that does not pass ends it.
 
+    Those that are over (runbook.CLOSING, once delivery was resumed) are left out if others follow.
     say: called with each line of progress.
     watch: meanwhile measure the outage from outside.
     rate: meanwhile send that many messages per second, `least` in all, with users at work; at the
@@ -33,7 +34,7 @@ def execute(parameters, run, names, say, watch=True, rate=0.0, least=0, chosen=N
         at_end.callback(_sign, parameters, run, say)
         at_end.callback(html_page.write_if_possible, run, say)
         at_end.callback(give_back, connections)
-        reversible = [name for name in names if registry.step(name).reversible]
+        reversible = _still_to_do(run, names, say)
         with (
             outage_watch.Watch(connections, run) if watch else contextlib.nullcontext(),
             traffic.Traffic(connections, run, rate, least)
@@ -53,6 +54,17 @@ def execute(parameters, run, names, say, watch=True, rate=0.0, least=0, chosen=N
             if name not in reversible:
                 say(f"{runbook.number(name):2d}  {name}: the point of no return …")
                 papermill.execute(parameters, run, name)
+
+
+def _still_to_do(run, names, say):
+    """The steps that can be undone, without those that are over."""
+    reversible = [name for name in names if registry.step(name).reversible]
+    over = runbook.CLOSING if runbook.resumed(run.journal.events()) else ()
+    left = [name for name in reversible if name not in over]
+    for name in reversible if left else ():
+        if name in over:
+            say(f"{runbook.number(name):2d}  {name} is over: users may have new mail since")
+    return left or reversible
 
 
 def _for_step(name, chosen):

@@ -21,6 +21,9 @@ NIGHT = [
     "backup",
 ]
 OUTAGE = NIGHT[NIGHT.index("stop-imap") : NIGHT.index("restore-imap") + 1]
+# once one of the first has changed something, users have mail that none of the others knows
+RESUMING = ("restore-sendmail", "restore-imap")
+CLOSING = ("presync", "stop-imap", "stop-sendmail", "convert", "verify")
 ORDER = [*NIGHT, "decommission"]  # steps after the night run only when asked for by name
 APART = {  # steps with a run of their own, and their numbers
     "restore": 20,
@@ -108,6 +111,18 @@ def since_rollback(events: Sequence[dict]) -> Sequence[dict]:
     return events[numbers[-1] + 1 :] if numbers else events
 
 
+def resumed(events: Sequence[dict]) -> dict | None:
+    """The first change by which delivery or reading came back; None before it and after a rollback
+    that passed."""
+    first = None
+    for event in events:
+        if event["event"] == "intent" and event["step"] in RESUMING:
+            first = first or event
+        elif event["event"] == "verified" and event["step"] == "rollback" and event["passed"]:
+            first = None
+    return first
+
+
 def passed(events: Sequence[dict], step: str) -> dict | None:
     """The last event of a step's verification that passed, since any rollback."""
     passes = [event for event in since_rollback(events) if event.get("passed")]
@@ -118,10 +133,11 @@ def states(events: Sequence[dict]) -> dict[str, str]:
     """`{step: "passed" | "failed" | "begun" | "undone" | "stale"}` for the steps of a journal.
 
     The last attempt of a step counts. When a step changes something after a later step has passed,
-    the later one is stale: what it saw may no longer be true. A passed rollback undoes all steps
-    before it.
+    the later one is stale: what it saw may no longer be true. Of the steps of CLOSING none becomes
+    stale once delivery or reading was resumed: it is over, and nothing rests on it any more. A
+    passed rollback undoes all steps before it.
     """
-    state = {}
+    state, over = {}, ()
     for event in events:
         name = event.get("step")
         if name is None:
@@ -131,10 +147,11 @@ def states(events: Sequence[dict]) -> dict[str, str]:
         elif event["event"] == "step-failed":
             state[name] = "failed"
         elif event["event"] == "intent" and name in ORDER:
-            later = ORDER[ORDER.index(name) + 1 :]
+            over = CLOSING if name in RESUMING else over
+            later = [step for step in ORDER[ORDER.index(name) + 1 :] if step not in over]
             state.update({step: "stale" for step in later if state.get(step) == "passed"})
         elif event["event"] == "verified":
             if name == "rollback" and event["passed"]:
-                state = dict.fromkeys(state, "undone")
+                state, over = dict.fromkeys(state, "undone"), ()
             state[name] = "passed" if event["passed"] else "failed"
     return state

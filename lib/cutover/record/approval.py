@@ -88,7 +88,8 @@ def ask(run, site, request: statement.Request, people: int, command: str) -> App
         f"{request.subject}: the {request.approves} {request.hash[:16]} is not approved: "
         f"{len(given)} of {people} signatures{f' ({names})' if names else ''}. "
         + "".join(f"Does not count: {reason}. " for reason in refused[:SHOWN])
-        + f"Read it, approve it in the notebook or with `{command}`, then run this cell again."
+        + f"Read it, approve it in the notebook or with `{command}`; then run this "
+        "cell, or the same command, again."
     )
 
 

@@ -42,6 +42,11 @@ def known(events) -> dict:
     return digests
 
 
+def parameters_file(digest: str) -> str:
+    """The name in a run's folder of parameters that were approved since it began."""
+    return f"parameters.{digest[:8]}.yaml"
+
+
 def difference(events, site) -> dict:
     """`{name: [before, now]}` of the digests that are not those the run knows."""
     before = known(events)
@@ -122,12 +127,13 @@ def check(run, site, record):
             given = approval.signed(bound, _approved(run, site, bound))
         except statement.NotApproved as missing:
             raise Drifted(
-                f"{run.path}: this run began with other {what}. {missing} To continue, approve it: "
+                f"{run.path}: since this run began, this has changed: {what}. {missing} To "
+                "continue, approve it: "
                 f"`./cutover approve --run {run.path} --site {site.reference} --drift`. "
                 "Or restore what the run began with."
             ) from None
     if "parameters" in changed:
-        run.keep(f"parameters.{site.digest[:8]}.yaml", site.path.read_bytes())
+        run.keep(parameters_file(site.digest), site.path.read_bytes())
     if "allowed" in changed:
         run.keep(f"{signers.FILE}.{changed['allowed'][1][:8]}", signers.content(site))
     if "code" in changed or "notebooks" in changed:

@@ -138,7 +138,7 @@ class Run:
         return self._id
 
     def parameters(self, given=None) -> site.Site:
-        """The parameters in a file, or those this run began with.
+        """The parameters in a file, or the run's: the last approved ones, or those it began with.
 
         Raises NotARun if no run began in the folder.
         """
@@ -147,8 +147,12 @@ class Run:
                 f"{self.path}: holds no {PARAMETERS}, so no run began there. "
                 "Give the folder of a run."
             )
-        begun = next(iter(self.journal.events()), {})
-        return site.load(given or self.path / PARAMETERS, begun.get("store", ""))
+        events = self.journal.events()
+        drifts = [event for event in events if event["event"] == "drift"]
+        changed = [event["parameters"] for event in drifts if "parameters" in event]
+        own = drift.parameters_file(changed[-1]) if changed else PARAMETERS
+        store = events[0].get("store", "") if events else ""
+        return site.load(given or self.path / own, store)
 
     def keep(self, name: str, data: bytes, durable: bool = True):
         """Write a file of the record, atomically. Returns (name within the folder, SHA-256).

@@ -1,7 +1,8 @@
 """The gate before users meet the new server: a verify that passed recently, of what was converted.
 
-It applies to steps that declare `needs_fresh_verify`. The facts it compares are kept in the run's
-folder, and count only if they are the file whose digest the journal holds.
+It applies to steps that declare `needs_fresh_verify`. How long ago verify passed counts until
+delivery is resumed: verify cannot be repeated after that. The facts it compares are kept in the
+run's folder, and count only if they are the file whose digest the journal holds.
 """
 
 import datetime
@@ -23,7 +24,7 @@ def check(run, site, step) -> None:
     if verified is None:
         raise runbook.NotYet(f"{step.id} may not run yet: verify has not passed. Run that first.")
     age = (_at(journal.now()) - _at(verified["time"])).total_seconds()
-    if not 0 <= age <= site.limits.verify_age:
+    if not runbook.resumed(events) and not 0 <= age <= site.limits.verify_age:
         raise runbook.NotYet(
             f"{step.id} may not run: verify passed at {verified['time'][11:19]} UTC, "
             f"{age / 60:.0f} minutes ago; limits.verify_age allows "

@@ -79,11 +79,13 @@ def step(step_id: str) -> Step:
 
 
 def may_run(step_id: str, events: Sequence[dict]) -> None:
-    """Raises runbook.NotYet, naming what is missing, unless all required steps have passed."""
+    """Raises runbook.NotYet, naming what is missing, unless all required steps have passed, and if
+    users may have new mail that the step would not know."""
     if step_id == "rollback":
         _may_roll_back(events)
     else:
         _alone(step_id, events)
+        _in_time(step_id, events)
     state = runbook.states(events)
     missing = [name for name in step(step_id).requires if state.get(name) != "passed"]
     if missing:
@@ -101,6 +103,20 @@ def _alone(step_id, events):
                 f"{step_id} needs a run of its own: this run contains {event['step']}, and a "
                 "rollback undoes a whole run. Use another folder."
             )
+
+
+def _in_time(step_id, events):
+    resumed = runbook.resumed(events)
+    if resumed and step_id in runbook.CLOSING:
+        reason = (
+            f"{resumed['step']} began to change things at {resumed['time'][:19]} UTC, and users "
+            "may have mail since that it would not know"
+        )
+        raise runbook.NotYet(
+            f"{step_id} may not run any more: {reason}. Go on with the steps after verify, or roll "
+            "back.",
+            f"{reason}.",
+        )
 
 
 def _may_roll_back(events):

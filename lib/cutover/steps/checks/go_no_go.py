@@ -86,7 +86,8 @@ class Go:
     prediction, presync: None when the run has none. space: free on the new server, for staging.
     clock: `{host: seconds ahead of this machine}`. queue: `{host: what stays in its queue}`.
     names, store, pop3: of Dovecot, see preflight. routing: of each MX. accounts: of both mail
-    hosts. These are None or empty in facts recorded by an earlier version.
+    hosts. preflight: whether the run's last one passed. These are None or empty in facts recorded
+    by an earlier version.
     """
 
     prediction: Prediction | None
@@ -104,12 +105,14 @@ class Go:
     accounts: dict[str, model.Reading[list[users.Account]]] = dataclasses.field(
         default_factory=dict
     )
+    preflight: bool | None = None
 
 
 def read(ctx) -> Go:
     hosts, site = ctx.hosts, ctx.site
     predicted = runbook.latest(ctx.history, "predicted")
     ended = runbook.latest(ctx.history, "verified", "step-failed", step="presync")
+    looked = runbook.latest(ctx.history, "verified", "step-failed", step="preflight")
 
     def on_each(names, function):
         return hosts.each(names, lambda name: model.read(function, hosts, name))
@@ -129,6 +132,7 @@ def read(ctx) -> Go:
         pop3=model.read(pop3.served, hosts, site.roles.new),
         routing=on_each(site.roles.mx, mx_routing.to_one_server),
         accounts=on_each(site.mail_hosts, users.read),
+        preflight=looked and looked.get("passed", False),
     )
 
 
@@ -141,6 +145,7 @@ def judge(go: Go, site) -> list[model.Check]:
     return [
         *_predicted(go.prediction, site),
         _staged(go.presync),
+        *([_looked(go.preflight)] if go.preflight is not None else []),
         clocks.agree(go.clock, site.limits.clock),
         *_zone(go.servers, site),
         *(userdb_checks.still_to_both(name, mx, site) for name, mx in go.routing.items()),
@@ -183,6 +188,17 @@ def _predicted(prediction, site):
             subject=kind,
             data=dataclasses.asdict(window),
         )
+
+
+def _looked(passed):
+    return model.holds(
+        "The last preflight of this run passed",
+        passed,
+        "yes",
+        "no",
+        "Run preflight again: its table says what to do about each FAIL.",
+        id="preflight-passed",
+    )
 
 
 def _staged(presync):

@@ -14,8 +14,9 @@ def checks(users: Sequence[str], site) -> Iterator[model.Check]:
             f"yes: the run continued without {name}; {site.roles.new} has only what was delivered "
             "there",
             True,
-            f"tell {name}; once the cause is fixed, run stop-imap, stop-sendmail and convert "
-            "again, with an empty `without`",
+            f"tell {name}; before restore-sendmail: fix the cause, then run convert again with an "
+            f"empty `without`, and verify. Later, roll back, or keep {site.roles.old} until the "
+            "mail is brought over (docs/operator.md, Users left out)",
             warning=True,
             id="user-left-out",
             subject=name,

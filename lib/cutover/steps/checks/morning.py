@@ -45,8 +45,9 @@ def _folders(morning, site):
         not lost,
         f"These programs have lost their folders. Declare a namespace for "
         f"{', '.join(_prefixes(lost))} in a file of its own beside {site.new_store.names_file} "
-        "(docs/site.md, folder names), then run `doveadm reload`. Running dual-delivery again "
-        "would make all later steps stale."
+        '(docs/site.md, "A prefix that was forgotten", has the text), then run `doveadm reload`. '
+        "After a rollback remove the file by hand. Running dual-delivery again would make later "
+        "steps stale."
         if lost
         else "Programs ask for folders that may never have existed, such as Drafts. Look at the "
         "names.",

@@ -8,10 +8,9 @@ import dataclasses
 from cutover import model
 from cutover.changes import conversion
 from cutover.facts import clock, users
+from cutover.model import runbook
 from cutover.remote import converter, units
 from cutover.steps.checks import left_out, same_users, stores
-
-RESUMING = ("restore-sendmail", "restore-imap", "rollback")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,23 +145,22 @@ def users_to_convert_again(events) -> list[str]:
     """Users whose mail the last verify found different and whose trees nobody can have used since.
 
     Once delivery or reading was resumed, a published tree holds what exists nowhere else, and this
-    step never takes it back.
+    step never takes it back: whatever verify says afterwards.
     """
-    different = []
+    different, resumed = [], False
     for event in events:
-        if event["event"] == "verified" and event["step"] == "verify":
+        if event["event"] == "verified" and event["step"] == "verify" and not resumed:
             different = [
                 check["subject"]
                 for check in event["checks"]
                 if not check["passed"] and check.get("id") == "user-mail-equal"
             ]
-        elif (
-            event["event"] == "applied"
-            and event["step"] == "convert"
-            or event["event"] == "intent"
-            and event["step"] in RESUMING
-        ):
+        elif event["event"] == "applied" and event["step"] == "convert":
             different = []
+        elif event["event"] == "intent" and event["step"] in (*runbook.RESUMING, "rollback"):
+            different, resumed = [], True
+        elif event["event"] == "verified" and event["step"] == "rollback" and event["passed"]:
+            resumed = False
     return different
 
 

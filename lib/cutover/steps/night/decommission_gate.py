@@ -118,7 +118,8 @@ def _unused(facts, site):
         "0 logins",
         _counted(use.logins, "logins", use.shown.logins),
         use.logins == 0,
-        "find out who, with which mail program; move them to the new server; then wait again",
+        "find out who, with which mail program; move them to the new server; then run restore-imap "
+        "again: the days and the log count from then",
         id="old-host-logins",
         subject=old,
         data={"logins": use.logins},
@@ -128,7 +129,8 @@ def _unused(facts, site):
         "0 direct deliveries",
         f"{_counted(use.direct, 'direct deliveries', use.shown.direct)}; {use.dual} through the MX",
         use.direct == 0,
-        f"find the sender and have it send to {site.fqdn(site.alias)}; then wait again",
+        f"find the sender and have it send to {site.fqdn(site.alias)}; then run restore-imap "
+        "again: the days and the log count from then",
         id="old-host-deliveries",
         subject=old,
         data={"direct": use.direct, "dual": use.dual},

@@ -116,14 +116,14 @@ def verify(facts: Facts, site) -> list[model.Check]:
     )
     return [
         staged,
-        *([sample_check(facts.sample)] if facts.sample else []),
+        *([sample_check(facts.sample, site)] if facts.sample else []),
         *([proofs_check(facts)] if facts.proofs is not None else []),
         *([old_names.led(facts.names, site)] if facts.names is not None else []),
         *program_checks.started(facts.program, site),
     ]
 
 
-def sample_check(sample: staged_sample.Sample) -> model.Check:
+def sample_check(sample: staged_sample.Sample, site) -> model.Check:
     """Whether Dovecot shows of the staged mail what c-client shows of the old mail."""
     differences = [
         *sample.differences,
@@ -140,8 +140,9 @@ def sample_check(sample: staged_sample.Sample) -> model.Check:
         "the same text and date for each UID",
         actual,
         not differences,
-        "stop here and find the cause; remove the staging area of the users listed, then run this "
-        "step again",
+        "stop here and find the cause. Then, for each user listed, on "
+        f"{site.roles.new}: `mv {site.new_store.work}/staging/USER "
+        f"{site.new_store.work}/staging-USER.wrong`, and run this step again",
         warning=not sample.messages,
         id="sample-equal",
         data={

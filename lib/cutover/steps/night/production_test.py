@@ -257,8 +257,9 @@ def _spool(spooled, site):
         not spooled,
         "none",
         ", ".join(f"{user} ({size} bytes)" for user, size in spooled.items()),
-        f"Give it to sendmail again (`formail -s sendmail -oi USER < {place}/USER` there), set the "
-        "file aside, and find out why the store refused it: is it full?",
+        f"First find out why the store refused it (is it full?) and fix that. Then, on {new} as "
+        f"root: `mv {place}/USER /root/USER.spool && formail -s sendmail -oi USER < "
+        "/root/USER.spool`",
         id="spool-empty",
         subject=new,
         data={"bytes": spooled},

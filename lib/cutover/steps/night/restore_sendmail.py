@@ -144,4 +144,5 @@ STEP = model.Step(
     facts=Facts,
     plan=plan,
     verify=verify,
+    needs_fresh_verify=True,
 )

@@ -110,7 +110,7 @@ def _alias(world, site):
             site.address(old),
             ", ".join(values) or "nothing",
             site.address(old) in values or site.fqdn(old) + "." in values,
-            f"`dig @{name} {alias}`",
+            f"`dig @{name} {alias}` shows it. Correct the zone, then roll back again.",
             id="alias-leads-to-old",
             subject=name,
         )
@@ -142,7 +142,7 @@ def _services(world, site):
         not off,
         "all",
         f"not {', '.join(off)}",
-        f"`systemctl status` on {old}",
+        f"`systemctl status` on {old} shows why. Start them, then roll back again.",
         id="old-services-run",
         subject=old,
         data={"stopped": off},
