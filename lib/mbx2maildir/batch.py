@@ -12,7 +12,7 @@ import time
 
 from mbx2maildir import errors, pace, plan_file, pool, tasks
 from mbx2maildir.convert import ranges
-from mbx2maildir.publish import claims, containers, publish, syscalls
+from mbx2maildir.publish import claims, containers, late_mail, publish, syscalls
 
 PROGRESS_SECONDS = 1.0
 SUMS = ("messages", "bytes", "expunged", "matched", "appended")
@@ -264,15 +264,14 @@ class Conversion:
         state = self.active[name]
         if not state["failed"]:
             state["values"], state["known"] = value
-            publish.note_staged(
-                self.plan, self.users[name], False, complete=True, **state["values"]
-            )
+            values = dict(state["values"], known=late_mail.as_names(state["known"]))
+            publish.note_staged(self.plan, self.users[name], False, complete=True, **values)
             self.staged.append(name)
 
     def after_sync(self, name, _value):
         known, user = self.active[name]["known"], self.users[name]
         if os.path.lexists(containers.paths(self.plan, user)["live"]):
-            self.ask("late", name, publish.task_late, user, known, False, first=True)
+            self.ask("late", name, late_mail.task_late, user, known, "", first=True)
         else:  # what comes from here on is found by the look after the swap
             self.after_late(name, (0, known))
 
@@ -280,8 +279,8 @@ class Conversion:
         """Put the tree in its place, then look once more at the one it replaced."""
         state, user = self.active[name], self.users[name]
         state["late"], known = value
-        if publish.swap(self.plan, user):
-            self.ask("later", name, publish.task_late, user, known, True, first=True)
+        if replaced := publish.swap(self.plan, user):
+            self.ask("later", name, late_mail.task_late, user, known, replaced, first=True)
         else:
             self.write_down(name)
 

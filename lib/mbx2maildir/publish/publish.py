@@ -17,8 +17,7 @@ import time
 
 from mbx2maildir import errors, files, pool
 from mbx2maildir.convert import trash
-from mbx2maildir.formats import file_names, maildir
-from mbx2maildir.publish import claims, containers, records, syscalls
+from mbx2maildir.publish import claims, containers, late_mail, records, syscalls
 
 LOCK_SECONDS = 5  # of patience
 
@@ -65,7 +64,7 @@ def published(plan, places, known, staged, older=None):
         return known
     # killed before it was written down
     if is_complete(plan, staged) and records.is_tree(live, staged):
-        return staged
+        return {key: value for key, value in staged.items() if key != "known"}
     return None
 
 
@@ -104,7 +103,7 @@ def settle(plan, user):
     if values is not None:
         claims.close(plan, user)
         if records.is_tree(live, staged):
-            finish(plan, user)
+            finish(plan, user, late_mail.look_again(plan, user, staged))
         return values
     if known.get("phase") == "published":  # killed in unpublish
         if records.is_tree(aside, known):
@@ -203,8 +202,8 @@ def note_staged(plan, user, durable, **values):
 
 
 def swap(plan, user):
-    """Put a staged, synced tree in. → whether the replaced tree now lies in staging: finish() sets
-    it aside."""
+    """Put a staged, synced tree in. → the area in which the replaced tree now lies, until finish()
+    sets it aside; "" if there was none."""
     places = containers.paths(plan, user)
     live, staging = places["live"], places["staging"]
     claims.close(plan, user)
@@ -215,30 +214,31 @@ def swap(plan, user):
         raise errors.PublishError("another tree lies where one was staged", staging)
     if os.path.lexists(live):
         if syscalls.exchange(staging, live):
-            return True
+            return "staging"
         os.rename(live, places["replaced"])
         os.rename(staging, live)
-        return False
+        return "replaced"
     if not os.path.isdir(parent):
         os.makedirs(parent, exist_ok=True)  # another host may make it just now
         os.chmod(parent, 0o755)
         containers.expect_unreachable(parent)
     if not syscalls.rename_new(staging, live):
         os.rename(staging, live)
-    return False
+    return ""
 
 
-def finish(plan, user, late=0):
-    """What is left to do once the staged tree is in its place. late: messages that came to the one
+def finish(plan, user, came=0):
+    """What is left to do once the staged tree is in its place. came: messages that came to the one
     it replaced meanwhile."""
     places = containers.paths(plan, user)
     values = records.read(places["staged"])
     if not values:
         raise errors.TakenOver(places["staged"])
+    values.pop("known", None)
     for replaced in {places["staging"], places["replaced"]} - {places["aside"]}:
         if files.is_directory(replaced):
             set_aside(replaced, places["aside"])
-    write_state(places, dict(values, phase="published", published_at=time.time(), late=late))
+    write_state(places, dict(values, phase="published", published_at=time.time(), late=came))
     # the index described the staged tree, which is gone
     if files.is_directory(places["index"]):
         containers.to_trash(places["base"])
@@ -246,45 +246,8 @@ def finish(plan, user, late=0):
     records.remove(places["staged"])
 
 
-def task_finish(plan, user, late, report):
-    finish(plan, user, late)
-
-
-def task_late(plan, user, known, exchanged, report):
-    """Link what came to the replaced tree meanwhile into new/ of the staged one, while they have
-    not changed places (exchanged: after they have). known: base names of the reconciled new-side
-    messages by folder.
-
-    → (number of messages, `known` with them); they are on disk.
-    """
-    places = containers.paths(plan, user)
-    source, target = places["live"], places["staging"]
-    if exchanged:
-        source, target = target, source
-    late = take_late(source, target, known) if files.is_directory(source) else 0
-    if late:
-        syscalls.syncfs(target)
-    return late, known
-
-
-def take_late(source, target, known):
-    """Link messages of `source` that are not in `known` into new/ of the same folder of `target` →
-    their number."""
-    count = 0
-    for name in maildir.folder_names(source):
-        seen = known.setdefault(name, set())
-        for subdir, entry in maildir.listing(source, name):
-            base = file_names.NAME_FLAGS.match(entry).group(1)
-            path = os.path.join(source, maildir.folder_directory(name), subdir, entry)
-            if base in seen or not files.is_regular(path):
-                continue
-            folder = os.path.join(target, maildir.folder_directory(name))
-            if not files.is_directory(os.path.join(folder, b"new")):
-                folder = target
-            os.link(path, os.path.join(folder, b"new", base), follow_symlinks=False)
-            seen.add(base)
-            count += 1
-    return count
+def task_finish(plan, user, came, report):
+    finish(plan, user, came)
 
 
 def unpublish(plan, user):

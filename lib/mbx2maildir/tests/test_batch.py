@@ -340,24 +340,49 @@ def test_tree_of_an_earlier_run_is_set_aside_never_removed(site):
     assert records.is_tree(site.root / "new/work/r2/aside/alice", first)
 
 
-def test_mail_that_comes_while_converting_is_not_lost(site, monkeypatch):
+@pytest.fixture(params=["exchange", "plain"])
+def last_moment(site, monkeypatch, request):
+    """A message comes right before the trees change places. → the live tree"""
     site.user("alice", build.simple(1))
     live = site.maildir("alice")
     deliver(live, "1.a.new", b"Subject: early\n\nearly\n")
-    plan = plan_file.check(site.plan())
-    exchange = publish.syscalls.exchange
-    values = {}
+    exchange, come = publish.syscalls.exchange, []
 
     def late(first, second):
-        if not values:
-            values["done"] = True
-            deliver(live, "2.b.new", b"Subject: at the last moment\n\nlate\n")
-        return exchange(first, second)
+        if not come:
+            come.append(deliver(live, "2.b.new", LATE))
+        return request.param == "exchange" and exchange(first, second)
 
     monkeypatch.setattr(publish.syscalls, "exchange", late)
-    results = convert(plan)
+    return live
+
+
+LATE = b"Subject: at the last moment\n\nlate\n"
+
+
+def test_mail_that_comes_while_converting_is_not_lost(site, last_moment):
+    results = convert(plan_file.check(site.plan()))
     assert results[-1]["late"] == 1
-    assert [text for _uid, text in messages(live)][-1] == b"Subject: at the last moment\n\nlate\n"
+    assert [text for _uid, text in messages(last_moment)][-1] == LATE
+
+
+def test_nor_if_the_converter_is_killed_before_it_has_looked_again(site, last_moment, monkeypatch):
+    plan = plan_file.check(site.plan())
+    with monkeypatch.context() as killed:
+        killed.setattr(batch.Conversion, "after_late", swapped_and_killed)
+        with pytest.raises(KeyboardInterrupt):
+            convert(plan)
+    assert LATE not in [text for _uid, text in messages(last_moment)]
+    convert(plan)
+    assert [text for _uid, text in messages(last_moment)].count(LATE) == 1
+    assert record(site, "r1")["late"] == 1 and "known" not in record(site, "r1")
+    convert(plan)
+    assert [text for _uid, text in messages(last_moment)].count(LATE) == 1
+
+
+def swapped_and_killed(conversion, name, _value):
+    publish.swap(conversion.plan, conversion.users[name])
+    raise KeyboardInterrupt
 
 
 def test_a_foreign_tree_in_staging_stops_its_user(site):
