@@ -16,6 +16,7 @@ from mbx2maildir.publish import claims, containers, late_mail, publish, syscalls
 
 PROGRESS_SECONDS = 1.0
 SUMS = ("messages", "bytes", "expunged", "matched", "appended")
+LISTED = 50  # of what a user may have any number of: an event is one line; the state has all
 DONE = ("published", "already", "failed", "left_out", "staged")
 
 
@@ -209,8 +210,8 @@ class Conversion:
                 renamed=result["renamed"],
                 removed=result["removed"],
                 unchanged=result["unchanged"],
-                warnings=result["warnings"],
-                damage=result["damage"],
+                warnings=result["warnings"][:LISTED],
+                damage=result["damage"][:LISTED],
                 seconds=round(result.pop("seconds"), 3),
             )  # no part of what is kept of a conversion
         if not state["parts"] and self.plan.get("presync"):
@@ -310,8 +311,10 @@ class Conversion:
             "published",
             user=name,
             folders=len(values["folders"]),
-            warnings=warnings,
-            **{key: values[key] for key in (*SUMS, "renamed", "passed")},
+            warnings=warnings[:LISTED],
+            passed=values["passed"][:LISTED],
+            renamed=values["renamed"][:LISTED],
+            **{key: values[key] for key in SUMS},
         )
 
     def add_totals(self, values):

@@ -23,7 +23,10 @@ import json, os, sys, time
 plan = json.load(open(sys.argv[1]))
 with open(sys.argv[2], "a", buffering=1) as events:
     for number in range(plan["events"]):
-        events.write(json.dumps({"event": "step", "number": number, "pid": os.getpid()}) + "\\n")
+        event = {"event": "step", "number": number, "pid": os.getpid()}
+        if number == plan.get("wide"):
+            event["names"] = "x" * (5 << 20)
+        events.write(json.dumps(event) + "\\n")
         time.sleep(plan.get("pause", 0))
 sys.stderr.write(plan.get("says", ""))
 sys.exit(plan.get("rc", 0))
@@ -57,6 +60,11 @@ def host(tmp_path, monkeypatch):
         ), events
 
     return run
+
+
+def test_an_event_of_megabytes_hides_none_after_it(host):
+    ended, events = host({"events": 5, "wide": 2, "rc": 1})
+    assert ended.rc == 1 and [event["number"] for event in events] == [0, 1, 2, 3, 4]
 
 
 def test_a_clock_that_is_set_back_silences_no_follower(tmp_path):

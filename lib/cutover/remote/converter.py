@@ -13,6 +13,7 @@ PROGRAM = "store/__main__.py"
 FLAGS = ("-I", "-S")
 LEFT_OUT = "left-out"
 NOT_THERE = 44
+ANSWER = 1 << 30  # bytes: what it names of all users, they choose
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,11 +203,12 @@ def read(hosts, host: str, plan: dict, command: str, *options, timeout: float = 
     folder, asked = f"{plan['work']}/{plan['run']}", [command, "--plan", "-", "--json", *options]
     look = ["sh", "-c", _IN_PLACE, "read", f"{folder}/store", ship.mark()]
     argv = [*look, *python, f"{folder}/{PROGRAM}", *asked]
-    result = hosts.run(host, argv, sudo=True, input=text, timeout=timeout, check=False)
+    more = {"timeout": timeout, "check": False, "max_output": ANSWER}
+    result = hosts.run(host, argv, sudo=True, input=text, **more)
     if result.rc == NOT_THERE:
         program = ship.content()
         argv, text = [*python, "-c", _FROM_MEMORY, str(len(program)), *asked], program + text
-        result = hosts.run(host, argv, sudo=True, input=text, timeout=timeout, check=False)
+        result = hosts.run(host, argv, sudo=True, input=text, **more)
     try:
         answer = json.loads(result.out)
     except ValueError:

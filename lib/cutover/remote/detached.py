@@ -21,6 +21,7 @@ PATIENCE = 900
 PAUSE = 2  # seconds between attempts to reach it again
 BEAT = 10  # seconds after which the follower shows that it is still there
 IDLE = 60  # seconds of silence after which a link counts as lost
+LINE = 256 << 20  # bytes of an event: what it names, users choose
 
 # $1 base of the files, $2 unit; then the command. The plan comes on standard input, in one line.
 # Prints the plan of the work that runs there already, or nothing once this one has begun.
@@ -70,16 +71,21 @@ def tail(path, size):
     except OSError:
         return ""
 threading.Thread(target=await_end, daemon=True).start()
-out, flushed = sys.stdout.buffer, time.monotonic()
+out, flushed, piece = sys.stdout.buffer, time.monotonic(), 1 << 20
 while True:
     ended = over.is_set()
     try:
         with open(base + ".events", "rb") as events:
             events.seek(offset)
-            data = events.read(1 << 20)
+            data = events.read(piece)
     except OSError:
         data = b""
-    data = data[:data.rfind(b"\n") + 1]
+    whole = data[:data.rfind(b"\n") + 1]
+    # a line may be longer than a piece
+    piece = piece * 2 if len(data) == piece and not whole else 1 << 20
+    longer, data = piece > 1 << 20, whole
+    if longer:
+        continue
     if data:
         out.write(data)
         offset += len(data)
@@ -174,7 +180,9 @@ def _follow(hosts, host, base, on_event):
 
     def follow():
         argv = [python, "-I", "-S", "-c", _FOLLOW, base, str(offset), str(BEAT)]
-        return hosts.ssh(host).stream(argv, sudo=True, on_line=line, idle_timeout=IDLE)
+        return hosts.ssh(host).stream(
+            argv, sudo=True, on_line=line, idle_timeout=IDLE, max_line=LINE
+        )
 
     _patient_while_it_moves(hosts, host, follow, lambda: offset)
     # the shell around it reports a signal as 128 and its number; by itself the work ends with less
