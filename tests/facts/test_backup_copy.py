@@ -1,6 +1,74 @@
 """The report of a run of the copy."""
 
+import json
+import subprocess
+import sys
+import time
+import types
+
 from cutover.facts import backup_copy
+
+
+class Store:
+    """This machine as the backup host, whose `check` says what is given, and as the new host."""
+
+    def __init__(self, top, **answer):
+        self.answer = {"lost": [], "other": [], "renamed": 0, "gone": 0, "new": [], **answer}
+        section = types.SimpleNamespace(store=str(top), target="/nowhere")
+        self.site = types.SimpleNamespace(
+            store="",
+            backup=section,
+            new_store=types.SimpleNamespace(python=sys.executable),
+            roles=types.SimpleNamespace(backup="backup", new="new"),
+            limits=types.SimpleNamespace(clock=2.0),
+        )
+
+    def run(self, host, argv, *, input=b"", sudo, timeout):
+        if host == "backup":
+            return types.SimpleNamespace(out=json.dumps(self.answer).encode())
+        return types.SimpleNamespace(out=subprocess.check_output(argv, input=input))
+
+
+def test_what_is_in_no_copy_was_there_before_the_run_or_came_since(tmp_path):
+    for name in ("ugo/.old/cur/1", "ugo/.new/cur/1", "ugo/.new/dovecot-uidlist"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    time.sleep(0.01)
+    files = ["ugo/.old/cur/1", "ugo/.new/cur/1", "ugo/.new/dovecot-uidlist", "ugo/cur/gone"]
+    later = time.time() + 3600
+    all_missing = backup_copy.differences(Store(tmp_path, other=files), later)
+    assert (all_missing.missing, all_missing.since) == (3, 1)
+    assert backup_copy.differences(Store(tmp_path, other=files), time.time() - 3600).missing == 0
+
+
+def test_a_folder_renamed_since_the_run_is_not_missing(tmp_path):
+    """Its files keep their times; a rename changes that of the folder."""
+    (tmp_path / "ugo/.old/cur").mkdir(parents=True)
+    (tmp_path / "ugo/.old/cur/1").touch()
+    time.sleep(3)
+    began = time.time()
+    time.sleep(3)
+    (tmp_path / "ugo/.old").rename(tmp_path / "ugo/.new")
+    hosts = Store(tmp_path, other=["ugo/.new/cur/1"], new=["ugo/.new"])
+    hosts.site.limits.clock = 1.0
+    assert backup_copy.differences(hosts, began).missing == 0
+    hosts.answer["new"] = []
+    assert backup_copy.differences(hosts, began).missing == 1
+
+
+def test_no_link_is_followed_to_ask_for_a_time(tmp_path):
+    (tmp_path / "secret/cur").mkdir(parents=True)
+    (tmp_path / "secret/cur/1").touch()
+    (tmp_path / "store/ugo").mkdir(parents=True)
+    (tmp_path / "store/ugo/.b").symlink_to(tmp_path / "secret")
+    hosts = Store(tmp_path / "store", other=["ugo/.b/cur/1"], new=["ugo/.b"])
+    assert backup_copy.differences(hosts, time.time() + 3600).missing == 0
+
+
+def test_a_user_whose_mail_could_not_be_compared_is_named(tmp_path):
+    differs = backup_copy.differences(Store(tmp_path, failed={"eva": "Permission denied"}), 0)
+    assert differs.failed == {"eva": "Permission denied"}
+
 
 REPORT = """began 1000
 before 10

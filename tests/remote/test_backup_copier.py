@@ -2,6 +2,7 @@
 directories.
 """
 
+import json
 import os
 import random
 import socket
@@ -84,6 +85,22 @@ def test_two_listings_with_the_same_times_remove_nothing(copier):
     assert copier.settle({b"ugo"}) == {b"ugo"} and copier.files() == ["ugo/cur/1:2,S"]
     copier.played({b"ugo/": None, CUR: b"10:00:02", b"ugo/cur/1:2,": None})
     assert copier.settle({b"ugo"}) == {b"ugo"} and copier.files() == ["ugo/cur/1:2,S"]
+
+
+def test_what_only_the_first_listing_has_waits_for_a_third_and_goes(copier):
+    """Flagged (0), moved (1) and deleted (2) between the first two passes."""
+    copier.played({**BASE, **dict.fromkeys([b"ugo/cur/0:2,", b"ugo/cur/1:2,", b"ugo/cur/2:2,"])})
+    later = {**BASE, CUR: b"10:00:04", b"ugo/cur/0:2,S": None}
+    later |= {b"ugo/.a/": None, b"ugo/.a/cur/": b"10:00:04", b"ugo/.a/cur/1:2,": None}
+    copier.played(later)
+    names = ("0:2,", "0:2,S", "1:2,", "2:2,")
+    copier.holds("ugo/.a/cur/1:2,", *(f"ugo/cur/{name}" for name in names))
+    assert copier.settle({b"ugo"}) == {b"ugo"} and len(copier.files()) == 5
+    copier.played(later)
+    assert copier.settle({b"ugo"}) == {b"ugo"}  # the second is not proved complete yet
+    copier.played(later)
+    assert copier.settle({b"ugo"}) == set() and not copier.failed
+    assert copier.files() == ["ugo/.a/cur/1:2,", "ugo/cur/0:2,S"]
 
 
 def test_a_user_at_work_keeps_one_name_of_each_message_the_one_seen_last(copier):
@@ -207,6 +224,10 @@ def test_a_user_whom_rsync_complains_of_stops_nobody_else(copier, monkeypatch):
     monkeypatch.setattr(backup_copier, "rsync", lambda *_, **__: (23, err + end))
     copier.make_pass()
     assert list(copier.failed) == [b"eva"] and b"File name too long" in err
+    copier.failed.clear()
+    err = b"filename overflows max-path len by 4: ugo/%b/%b (in posta)\n" % (b"A" * 250, b"B" * 250)
+    copier.make_pass()
+    assert list(copier.failed) == [b"ugo"]
     other = b'rsync: [receiver] mkdir "/elsewhere/x" failed: No space left on device (28)\n'
     monkeypatch.setattr(backup_copier, "rsync", lambda *_, **__: (23, err + other + end))
     with pytest.raises(backup_copier.NotCopied):
@@ -303,6 +324,28 @@ def test_odd_files_anywhere_in_the_copy(copier, tmp_path_factory, tmp_path, numb
         for name in names
     }
     assert left == {"cur/7:2,S", "new/7", ".f/cur/7:2,S", "dovecot-uidlist"}
+
+
+def test_check_names_whose_mail_it_could_not_compare(copier, monkeypatch, capsys):
+    copier.holds("eva/cur/1:2,S", "ugo/cur/1:2,S")
+    for user in ("eva", "ugo"):
+        os.makedirs(os.path.join(copier.target, user.encode()), exist_ok=True)
+    lines = b"=>f+++++++++ 10 ugo/.new/cur/9:2,\n=>f+++++++++ 10 ugo/cur/8:2,\n"
+    err = b'rsync: [sender] opendir "/eva/cur" (in posta) failed: Permission denied (13)\n'
+
+    def listed(settings, out, *options):
+        out.write(lines)
+        out.seek(0)
+        return 23, err
+
+    monkeypatch.setattr(backup_copier, "rsync", listed)
+    os.makedirs(os.path.join(copier.target, b"ugo/cur"), exist_ok=True)
+    assert backup_copier.check({"target": os.fsdecode(copier.target)}) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert list(answer["failed"]) == ["eva"] and "Permission denied" in answer["failed"]["eva"]
+    assert answer["other"] == ["ugo/.new/cur/9:2,", "ugo/cur/8:2,"] and answer["new"] == [
+        "ugo/.new"
+    ]
 
 
 def test_a_file_without_data_costs_no_room(rsync, tmp_path):

@@ -17,6 +17,32 @@ SHOWN = 20  # file names that are listed
 ASKED = 20000  # file names per stat command
 HOUR = 3600  # seconds: limit for a command that reads the whole copy
 
+# $1 the store; on standard input pairs of a folder or nothing, and a file in it. Prints "TIME FILE"
+# each, the later of both ctimes. Opens no file, and no link on the way: users make both.
+_CHANGED = r"""
+import os, sys
+flags = os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
+def changed(top, path):
+    handle = os.dup(top)
+    try:
+        *parts, last = path.split(b"/")
+        for part in parts:
+            inner = os.open(part, flags, dir_fd=handle)
+            os.close(handle)
+            handle = inner
+        return int(os.lstat(last, dir_fd=handle).st_ctime)
+    finally:
+        os.close(handle)
+top = os.open(sys.argv[1], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+given = sys.stdin.buffer.read().split(b"\0")[:-1]
+for folder, name in zip(given[::2], given[1::2]):
+    try:
+        at = max(changed(top, path) for path in (folder, name) if path)
+    except OSError:
+        continue
+    sys.stdout.buffer.write(b"%d %s\0" % (at, name))
+"""
+
 _COUNT = """[ -d "$1" ] || exit 0
 find "$1" -type f -printf . | wc -c
 find "$1" ! -type f -printf . | wc -c"""
@@ -150,13 +176,15 @@ class Differences:
 
     missing: files that were in the store before the last run began and are not in the copy.
     since: other files that arrived or changed since. gone: files only the copy has.
-    first: names of missing files, at most SHOWN.
+    first: names of missing files, at most SHOWN. failed: {user: why nothing is known of their
+    files}.
     """
 
     missing: int
     since: int
     gone: int
     first: list[str]
+    failed: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def account(hosts) -> Account | None:
@@ -243,15 +271,15 @@ def differences(hosts, began: float) -> Differences:
     """How the copy differs from the store now. `began`: of the last run, seconds since the epoch.
 
     A message counts as copied under any name that differs by its flags alone. One without any is
-    missing when the copy's own UID list names it, or when nobody touched it since the run began.
-    Clocks may differ by limits.clock.
+    missing when the copy's own UID list names it, or when nobody touched it since the run began,
+    nor renamed its folder, if the copy has none of that name. Clocks may differ by limits.clock.
     """
     site = hosts.site
     report = json.loads(
         hosts.run(site.roles.backup, [script(site), "check"], sudo=True, timeout=HOUR).out
     )
     names = [os.fsencode(name) for name in report["other"]]
-    changed = _changed(hosts, names)
+    changed = _changed(hosts, names, set(map(os.fsencode, report.get("new", []))))
     # a file that is gone now was renamed or deleted since the run: it is not lost
     missing = [
         name
@@ -264,24 +292,29 @@ def differences(hosts, began: float) -> Differences:
         since=len(names) + len(report["lost"]) + report["renamed"] - len(missing),
         gone=report["gone"],
         first=[name.decode("utf-8", "backslashreplace") for name in missing[:SHOWN]],
+        failed=report.get("failed", {}),
     )
 
 
-def _changed(hosts, names):
-    """{name: its ctime in seconds since the epoch} of the files that are in the store."""
+def _changed(hosts, names, folders):
+    """{name: when it last changed, in seconds since the epoch} of the files that are in the store.
+
+    folders: those whose own time counts as well, for what is in them.
+    """
     site, changed = hosts.site, {}
-    top = f"{site.backup.store}/".encode()
+    argv = [site.new_store.python, "-I", "-S", "-c", _CHANGED, site.backup.store]
     for start in range(0, len(names), ASKED):
-        listing = hosts.run(
-            site.roles.new,
-            ["xargs", "-0", "stat", "--printf=%Z %n\\0", "--"],
-            sudo=True,
-            input=b"".join(top + name + b"\0" for name in names[start : start + ASKED]),
-            check=False,
-            timeout=600,
-        ).out
+        asked = [(_within(name, folders), name) for name in names[start : start + ASKED]]
+        given = b"".join(folder + b"\0" + name + b"\0" for folder, name in asked)
+        listing = hosts.run(site.roles.new, argv, sudo=True, input=given, timeout=600).out
         for line in listing.split(b"\0"):
             at, _, path = line.partition(b" ")
             if path:
-                changed[path[len(top) :]] = int(at)
+                changed[path] = int(at)
     return changed
+
+
+def _within(name, folders):
+    """Which of the folders a file of a Maildir is in, or b""."""
+    own = os.path.dirname(name)
+    return next((path for path in (own, os.path.dirname(own)) if path in folders), b"")

@@ -11,7 +11,8 @@ only
   each `cur` has the same time, and no file vanished from the last. Every flag, move and removal
   changes a `cur`, whose time rsync gives in whole seconds. The second pass begins over a second
   after the first ended, so a change after it began would show in the third. So the second listing
-  is complete, and what is in neither it nor the third is gone from the store;
+  is complete, and what is in neither it nor the third is gone from the store. (Hosts that share a
+  store set times by their own clocks: "clock" says how far these may differ, in seconds);
 - or when the copy has the same message, by its name without flags, in the same folder under a name
   that a later pass listed.
 
@@ -35,7 +36,7 @@ import sys
 import tempfile
 import time
 
-# "source", "target", "rsh", "exclude": [patterns], "state"; filled in where it is installed
+# "source", "target", "rsh", "exclude": [patterns], "state", "clock"; filled in where installed
 SETTINGS = {}
 
 PASSES = 12
@@ -45,7 +46,8 @@ DEEPEST = 100  # directories inside each other
 UIDLIST = 1 << 28  # bytes of a UID list that are read
 ITEM = re.compile(rb"=.{11} (\S+) (.*)\n", re.DOTALL)
 GONE = re.compile(rb'has vanished: "/?(.*)"(?: \(in [^)]*\))?$', re.MULTILINE)
-PLACE = re.compile(rb'"/?([^/"]+)')  # the user in a complaint of rsync
+# the user in a complaint of rsync, which quotes no path that is longer than it can hold
+PLACE = re.compile(rb'(?:"|^filename overflows max-path len by [0-9]+: )/?([^/"]+)')
 
 # one pass's listing of a user's directory; curs: {path: time}, vanished: [paths]
 Listing = collections.namedtuple("Listing", "number curs vanished")
@@ -233,7 +235,7 @@ class Run:
     def make_pass(self, users=None):
         """One pass over the whole store, or over some users. Raises NotCopied."""
         if self.number:
-            time.sleep(APART)
+            time.sleep(APART + self.settings.get("clock", 0))
         self.number += 1
         options, given = ["--stats", "-ii"], b""
         if users is not None:
@@ -296,10 +298,9 @@ class Run:
 
     def waits(self, user):
         """Remove what is gone of a user, unless that needs another pass; whether it does."""
-        extra = self.beyond(user)
-        if self.lost(user) or (extra and not self.stood_still(user)):
+        if self.lost(user) or (self.unlisted(user) and not self.stood_still(user)):
             return True
-        self.drop(extra)
+        self.drop(self.beyond(user))
         return False
 
     def stood_still(self, user):
@@ -321,6 +322,11 @@ class Run:
         """
         since = self.users[user][-2:][0].number if user in self.users else self.number + 1
         return [path for path in walk(self.target, user) if self.seen.get(path, 0) < since]
+
+    def unlisted(self, user):
+        """Paths of a user's copy that the last listing does not have."""
+        number = self.users[user][-1].number if user in self.users else self.number + 1
+        return [path for path in walk(self.target, user) if self.seen.get(path, 0) < number]
 
     def lost(self, user):
         """What vanished in the last pass over a user, or is still missing."""
@@ -344,7 +350,7 @@ class Run:
 
     def tidy(self, user):
         """Remove older names of messages with several, of a user whose mail moved all the time."""
-        extra, under = set(self.beyond(user)), collections.defaultdict(list)
+        extra, under = set(self.unlisted(user)), collections.defaultdict(list)
         for path in walk(self.target, user):
             if message(path):
                 under[message(path)].append(path)
@@ -418,11 +424,13 @@ def check(settings):
     """Print how the copy differs from the store now, as JSON. Returns the exit status.
 
     lost: messages that the copy's own UID list names and the copy does not have. other: paths the
-    copy does not have, or has differently. renamed: messages it has under another name. gone: files
-    only the copy has.
+    copy does not have, or has differently; new: the directories of these that the copy does not
+    have. renamed: messages it has under another name. gone: files only the copy has. failed: {user:
+    why nothing is known of them}.
     """
     target = os.fsencode(settings["target"])
     differences, there, named = {"lost": [], "other": [], "renamed": 0, "gone": 0}, {}, {}
+    new = {}
     with tempfile.TemporaryFile() as out:
         rc, err = rsync(settings, out, "--dry-run", "--delete")
         run = Run(settings, print)
@@ -446,8 +454,23 @@ def check(settings):
                 differences["renamed"] += 1
             else:
                 differences["lost" if name in named[folder] else "other"].append(os.fsdecode(path))
+    for path in map(os.fsencode, differences["other"]):
+        folder = (message(path) or (os.path.dirname(path),))[0]
+        if folder not in new:
+            new[folder] = not has(target, folder)
+    differences["new"] = [os.fsdecode(folder) for folder in new if new[folder]]
+    differences["failed"] = {shown(user): why for user, why in run.failed.items()}
     print(json.dumps(differences))
     return 0
+
+
+def has(target, folder):
+    """Whether the copy has a directory."""
+    try:
+        with opened(target, folder, stat.S_ISDIR):
+            return True
+    except OSError:
+        return False
 
 
 def uidlist(target, folder):

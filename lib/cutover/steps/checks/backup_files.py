@@ -166,6 +166,8 @@ def script(site) -> str:
         "exclude": [*own, *EXCLUDED],
         "state": backup_copy.state(site),
     }
+    if site.store_hosts or site.convert.workers:  # which set times by their own clocks
+        settings["clock"] = site.limits.clock
     program = Path(backup_copier.__file__).read_text()
     filled = program.replace("\nSETTINGS = {}", f"\nSETTINGS = {pprint.pformat(settings)}", 1)
     return f"#!{backup_copy.PYTHON} -I\n# Written by mail-cutover.\n{filled}"

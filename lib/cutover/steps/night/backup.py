@@ -208,8 +208,9 @@ def _complete(facts, site):
         question,
         "0 missing",
         f"{differences.missing} missing{first}; {differences.since} arrived or changed since, "
-        f"{differences.gone} are gone since",
-        differences.missing == 0,
+        f"{differences.gone} are gone since"
+        + "".join(f"; not known of {user}: {why}" for user, why in differences.failed.items()),
+        differences.missing == 0 and not differences.failed,
         todo,
         id="copy-complete",
         subject=host,
