@@ -373,3 +373,22 @@ def test_a_tree_is_read_in_the_place_of_a_maildir_that_is_not_there_yet(eva, tmp
 def test_a_maildir_is_made_where_no_user_can_shape_what_is_above(template, may):
     site = types.SimpleNamespace(new_store=types.SimpleNamespace(maildir=template))
     assert mailboxes.may_lack_maildir(site) == may
+
+
+def test_of_a_message_copied_under_two_names_one_is_brought(tmp_path):
+    """Dovecot shows both from its second look on."""
+    for name in (
+        *("cur/1.M:2,", "cur/1.M:2,S", "cur/1.M1:2,S", "cur/2.M:2,F", "new/2.M", "new/3.M"),
+        *(".a:2,b/cur/1:2,", ".a:2,b/cur/2:2,", ".a:2,b/new/2", "cur/4.M", "cur/-rf:2,"),
+    ):
+        path = tmp_path / "ugo.part" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    owner = f"{os.getuid()}:{os.getgid()}"
+    argv = ["sh", "-ec", bring_beside._PUBLISH, "publish", str(tmp_path / "ugo"), owner]
+    assert subprocess.check_output(argv).split() == [b"8"]
+    brought = {str(path.relative_to(tmp_path / "ugo")) for path in (tmp_path / "ugo").rglob("*")}
+    assert {name for name in brought if name.count("/") and name[-3:] not in ("cur", "new")} == {
+        *("cur/-rf:2,", "cur/1.M:2,S", "cur/1.M1:2,S", "cur/2.M:2,F", "cur/4.M", "new/3.M"),
+        *(".a:2,b/cur/1:2,", ".a:2,b/cur/2:2,"),
+    }

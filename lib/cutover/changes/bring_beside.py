@@ -32,6 +32,18 @@ _PUBLISH = r"""
 find -P "$1.part" -mindepth 1 ! -type d ! -type f -delete
 for part in cur new tmp; do [ ! -f "$1.part/$part" ] || rm -f -- "$1.part/$part"; done
 mkdir -p -- "$1.part/cur" "$1.part/new" "$1.part/tmp"
+# of a message that was renamed while it was copied one name stays: Dovecot would show it twice
+find -P "$1.part" -type d -name cur -exec env LC_ALL=C sh -c '
+for cur; do
+    cd -- "$cur" || exit
+    last=
+    for name in ./*:2,*; do
+        base=${name%%:2,*}
+        [ "$base" != "${last%%:2,*}" ] || rm -f -- "$last"
+        [ ! -e "../new/$base" ] || rm -f -- "../new/$base"
+        last=$name
+    done
+done' once {} +
 chown -R --no-dereference -- "$2" "$1.part"
 rm -rf -- "$1"; mv -- "$1.part" "$1"
 find "$1" -type f '(' -path '*/cur/*' -o -path '*/new/*' ')' | wc -l
