@@ -192,6 +192,9 @@ def went(night, old):
     ):
         night.step("rollback")
     went.refused = program("rollback", "--run", night.run_dir, "--site", night.file)
+    # whose mail is carried back already, and who goes on working: the new server was opened again
+    with mailboxes.new_session(old.reached, "luca") as session:
+        session.append("INBOX", text("after the first rollback"), [], DATE)
     went.without = program(
         "rollback",
         "--run",
@@ -391,6 +394,10 @@ def test_mail_that_came_to_both_is_there_once(old, went, user, mark, folder, fla
 
 def test_mail_that_came_to_the_new_server_alone_is_brought(old, went):
     old.only_message("luca", "INBOX", "to the new one alone")
+
+
+def test_what_came_after_a_rollback_that_did_not_pass_is_carried_by_the_next(old, went):
+    old.only_message("luca", "INBOX", "after the first rollback")
 
 
 def test_users_who_did_nothing_find_everything_as_it_was(old, went):

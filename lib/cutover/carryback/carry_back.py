@@ -67,7 +67,7 @@ class CarryBack(model.Change):
     def settled(self, ctx):
         done = notes.read(ctx.hosts, self.run)
         trees = published.trees(ctx.hosts, self.users, self.run)
-        left = estimate.waiting(self.users, done, trees)
+        left = estimate.waiting(ctx.hosts, self.run, self.users, done, trees)
         return model.Settled(
             not left, f"{len(self.users) - len(left)} of {len(self.users)} users carried back"
         )
@@ -76,8 +76,9 @@ class CarryBack(model.Change):
         self._require_closed(ctx.hosts)
         trees = published.trees(ctx.hosts, self.users, self.run)
         before = notes.read(ctx.hosts, self.run)
-        listed = estimate.waiting(self.users, before, trees)
+        listed = estimate.waiting(ctx.hosts, self.run, self.users, before, trees)
         written, failures = self._copy_all(ctx, listed, trees, report)
+        self._keep_trees(ctx.hosts, listed, written)
         if failures:
             raise self._failure(failures, len(listed))
         same_tree = [
@@ -91,6 +92,15 @@ class CarryBack(model.Change):
             "\n".join([f"{len(listed)} users: {notes.counts_text(sums)}", *sorted(texts)]),
             {"users": len(listed), "done": sums},
         )
+
+    def _keep_trees(self, hosts, listed, written):
+        """How the trees are to which the notes apply. Both servers are closed."""
+        names = {note.user for note in written}
+        if names:
+            entries = [entry for entry in listed if entry["user"] in names]
+            now = published.signatures(hosts, entries, self.run)
+            kept = {**notes.read_trees(hosts, self.run), **now}
+            notes.keep_trees(hosts, self.aside, self.run, kept)
 
     def _require_closed(self, hosts):
         for name in hosts.site.mail_hosts:

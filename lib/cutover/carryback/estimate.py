@@ -46,7 +46,7 @@ class State:
 def state(ctx, entries: list[dict], run: str) -> State:
     """Compare both sides of the users who are not done. entries: theirs in the store's plan."""
     done, trees = notes.read(ctx.hosts, run), published.trees(ctx.hosts, entries, run)
-    listed = waiting(entries, done, trees)
+    listed = waiting(ctx.hosts, run, entries, done, trees)
     with concurrent.futures.ThreadPoolExecutor(ctx.site.verify.parallel) as pool:
         estimates = pool.map(lambda entry: estimate(ctx, entry, trees[entry["user"]]), listed)
         return State(
@@ -57,15 +57,29 @@ def state(ctx, entries: list[dict], run: str) -> State:
 
 
 def waiting(
-    entries: list[dict], done: dict[str, Note], trees: dict[str, published.PublishedTree]
+    hosts,
+    run: str,
+    entries: list[dict],
+    done: dict[str, Note],
+    trees: dict[str, published.PublishedTree],
 ) -> list[dict]:
-    """The entries of published users without a note on this very tree, or with a pending one."""
-    listed = []
-    for entry in entries:
-        tree, note = trees[entry["user"]], done.get(entry["user"])
-        if tree.published and (note is None or note.tree != tree.tree or note.pending):
-            listed.append(entry)
-    return listed
+    """The entries of published users without a note on this very tree as it is, or with a pending
+    one. Whoever has worked since a rollback that did not pass is compared again."""
+    noted = [entry for entry in entries if _is_noted(entry["user"], done, trees)]
+    now = published.signatures(hosts, noted, run)
+    kept = notes.read_trees(hosts, run) if noted else {}
+    untouched = {user for user, folders in now.items() if folders and folders == kept.get(user)}
+    return [
+        entry
+        for entry in entries
+        if trees[entry["user"]].published
+        and (entry["user"] not in untouched or done[entry["user"]].pending)
+    ]
+
+
+def _is_noted(user, done, trees):
+    """Whether a user's note is on the tree that is published."""
+    return trees[user].published and user in done and done[user].tree == trees[user].tree
 
 
 def estimate(ctx, entry: dict, tree: published.PublishedTree) -> Estimate:

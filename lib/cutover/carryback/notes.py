@@ -18,6 +18,10 @@ SHOWN = 10  # messages of one user listed in full
 _READ_RUN = r"""
 for file in "$1/$2/.carried/"*.json; do [ -f "$file" ] && cat -- "$file" && echo; done; :
 """
+# $1 the set-aside directory, $2 the run
+_READ_TREES = r"""
+! [ -f "$1/$2/.carried/trees" ] || cat -- "$1/$2/.carried/trees"
+"""
 # $1 the set-aside directory: what every run left there
 _READ_PENDING = r"""
 for file in "$1"/*/.carried/*.json; do
@@ -151,6 +155,20 @@ def write(hosts, aside: str, run: str, note: Note) -> None:
     hosts.run(old, own_directories.command("0700", folder), sudo=True)
     text = json.dumps(note.to_json(), sort_keys=True).encode()
     hosts.ssh(old).put(text, f"{folder}/{note.user}.json", sudo=True)
+
+
+def read_trees(hosts, run: str) -> dict[str, dict[str, str]]:
+    """What keep_trees() has written last; empty without it."""
+    site = hosts.site
+    argv = ["sh", "-c", _READ_TREES, "notes", site.old_store.aside, run]
+    return json.loads(hosts.run(site.roles.old, argv, sudo=True).out or b"{}")
+
+
+def keep_trees(hosts, aside: str, run: str, signatures: Mapping[str, dict[str, str]]) -> None:
+    """Write down how the trees of users with a note were when it was written; see
+    published.signatures(). Only beside notes."""
+    text = json.dumps(signatures, sort_keys=True).encode()
+    hosts.ssh(hosts.site.roles.old).put(text, f"{aside}/{run}/.carried/trees", sudo=True)
 
 
 # --- in words

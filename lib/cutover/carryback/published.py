@@ -72,6 +72,21 @@ def trees(hosts, entries: Collection[dict], run: str) -> dict[str, PublishedTree
     return {name: parse(hosts.site, user) for name, user in state.users.items()}
 
 
+def signatures(hosts, entries: Collection[dict], run: str) -> dict[str, dict[str, str]]:
+    """`{user: {Maildir name: what tells whether anybody touched the live folder since}}`.
+
+    A folder that holds anything but files has none. See mbx2maildir/signatures.py.
+    """
+    if not entries:
+        return {}
+    plan = _plan(hosts, entries, run)
+    answer = converter.read(hosts, hosts.site.roles.new, plan, "signatures")
+    return {
+        name: {folder: signature for folder, (signature, _) in user["folders"].items()}
+        for name, user in answer["users"].items()
+    }
+
+
 def parse(site, user: converter.User) -> PublishedTree:
     """One user of the converter's state."""
     return PublishedTree(

@@ -54,7 +54,12 @@ def _carried_back(carry):
     missing = [
         user
         for user, tree in sorted(carry.trees.items())
-        if tree and (user not in carry.told or carry.told[user].tree != tree)
+        if tree
+        and (
+            user not in carry.told
+            or carry.told[user].tree != tree
+            or (user in carry.users and not carry.told[user].pending)
+        )
     ]
     done = [note for user, note in sorted(carry.told.items()) if note.tree == carry.trees.get(user)]
     sums = notes.total(note.done for note in done)
