@@ -103,6 +103,20 @@ def write_all(fd, data):
         view = view[os.write(fd, view) :]
 
 
+def write_sparse(fd, data):
+    """As write_all(), but zeros alone become a hole: a file of terabytes without data must not fill
+    the disk of everybody. end_sparse() comes last."""
+    if data[:1] == b"\0" and data.count(b"\0") == len(data):
+        os.lseek(fd, len(data), os.SEEK_CUR)
+    else:
+        write_all(fd, data)
+
+
+def end_sparse(fd, length):
+    """Give a file its length, where it ends with a hole."""
+    os.ftruncate(fd, length)
+
+
 def create(path, flags=os.O_WRONLY):
     """Open a new file in place of what lies there, which may be a pipe that nobody reads."""
     if os.path.lexists(path):

@@ -90,9 +90,10 @@ def copy_lf(texts, target):
         else:
             stored, size = to_lf(piece)
         virtual += size
-        files.write_all(target, stored)
+        files.write_sparse(target, stored)
         length += len(stored)
         before = stored[-1:] or before
+    files.end_sparse(target, length)
     return length, virtual
 
 
@@ -101,7 +102,8 @@ def copy_plain(texts, target):
     shows them)."""
     length = virtual = 0
     for piece in texts:
-        files.write_all(target, piece)
+        files.write_sparse(target, piece)
         length += len(piece)
         virtual += len(piece) + piece.count(b"\n")
+    files.end_sparse(target, length)
     return length, virtual

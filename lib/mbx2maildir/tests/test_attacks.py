@@ -546,6 +546,19 @@ def test_a_sparse_mailbox_costs_no_time(two):
     assert kept.stat().st_size > 2 << 30 > kept.stat().st_blocks * 512
 
 
+def test_a_message_without_data_takes_no_room(two):
+    """It would fill the store's disk for everybody; on the old one it takes a few bytes."""
+    head, length = b"Subject: hole\r\n\r\n", 1 << 30
+    box = two.root / "home/mallory/mail/hole"
+    with open(box, "wb") as file:
+        file.write(build.mbx(build.line(length, 1, 0x11, 0, build.DATE) + head, uidlast=1))
+        file.truncate(file.tell() - len(head) + length)
+    os.chown(box, MALLORY, MALLORY)
+    assert published(convert(two.plan())) == {"bob", "mallory"}
+    (message,) = (two.maildir("mallory") / ".hole/cur").iterdir()
+    assert message.stat().st_size == length - 2 and message.stat().st_blocks * 512 < 1 << 24
+
+
 def test_folders_nested_too_deeply_are_an_error_of_their_user(two):
     here = os.getcwd()
     os.chdir(two.root / "home/mallory/mail")
