@@ -602,6 +602,25 @@ def test_real_duplex(real):
         )
 
 
+def test_noise_on_stderr_is_no_answer():
+    """A user's own process may write there for ever, and verify would wait as long."""
+
+    class Noisy(ssh.stream.Output):
+        timeout, out, err = 0.2, bytearray(b"half a line"), bytearray()
+
+        def pump(self, deadline, what):
+            time.sleep(0.01)
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            self.err += b"x"
+            assert len(self.err) < 300, "it waits as long as there is noise"
+            return True
+
+    for ask in (lambda noisy: noisy.readline(), lambda noisy: noisy.read(100)):
+        with pytest.raises(TimeoutError):
+            ask(Noisy())
+
+
 @pytest.mark.lab
 def test_real_refusals(real, tmp_path):
     with pytest.raises(ssh.KeyRefused):

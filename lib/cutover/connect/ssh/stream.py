@@ -30,17 +30,26 @@ class Output:
     raise_if_refused() and close().
     """
 
-    def _more(self) -> bool:
-        if self.pump(time.monotonic() + self.timeout, "answer"):
+    def _more(self, deadline: float) -> bool:
+        if self.pump(deadline, "answer"):
             return True
         rc, _ = self.outcome()
         self.raise_if_refused(rc)
         return False
 
+    def _fill(self, n: float) -> None:
+        """Take in n bytes, or all there are. Only what comes on stdout counts against silence: what
+        runs as a user may write to stderr for ever."""
+        before = -1
+        while len(self.out) < n:
+            if len(self.out) > before:
+                before, deadline = len(self.out), time.monotonic() + self.timeout
+            if not self._more(deadline):
+                break
+
     def read(self, n: int) -> bytes:
         """n bytes; fewer only when the command has ended its output."""
-        while len(self.out) < n and self._more():
-            pass
+        self._fill(n)
         data = bytes(self.out[:n])
         del self.out[:n]
         return data
@@ -48,12 +57,13 @@ class Output:
     def readline(self, limit: int = MIB) -> bytes:
         """The next line with its line end.
 
-        Fewer bytes than a line only at the end of output or at `limit`.
+        Fewer bytes than a line only at the end of output or at `limit`. The whole line must come
+        within the timeout.
         """
-        looked = 0
+        looked, deadline = 0, time.monotonic() + self.timeout
         while (at := self.out.find(b"\n", looked)) < 0 and len(self.out) < limit:
             looked = len(self.out)
-            if not self._more():
+            if not self._more(deadline):
                 break
         return self.read(min(limit, at + 1 if at >= 0 else len(self.out)))
 
@@ -64,8 +74,7 @@ class Output:
         """
         began = time.monotonic()
         self.feed(b"")
-        while self._more():
-            pass
+        self._fill(float("inf"))
         return self.result(began, check=False)
 
     def result(self, began: float, check: bool) -> Result:
