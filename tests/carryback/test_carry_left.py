@@ -59,6 +59,13 @@ def test_what_was_appended_before_is_not_appended_again():
     assert old.done == [] and new.done == [("DELETE", "x", [7])] and len(copying.copied) == 1
 
 
+def test_of_two_that_are_alike_each_is_looked_for():
+    """Killed after the first was appended."""
+    new, old = Writable({"x": Folder({7: "a", 8: "a"})}), Writable({"mail/x": Folder({5: "a"})})
+    copying = user(old, new, [left(new, "x", 7), left(new, "x", 8)])
+    assert [done[0] for done in old.done].count("APPEND") == 1 and len(copying.copied) == 2
+
+
 def test_a_folder_that_is_missing_is_created():
     new, old = Writable({"x": Folder({7: "a"})}), Writable({})
     user(old, new, [left(new, "x", 7)])

@@ -43,6 +43,22 @@ def of_home(home, text, **files):
     return mail_rules._of_user(Hosts(), Account("alice", 2001, 2001, str(home)))
 
 
+def test_an_answer_that_a_user_spoiled_stops_nobody_else(home, monkeypatch):
+    class Spoiled(Hosts):
+        def run(self, name, argv, *, as_user, input=b"", check=True):
+            text = "" if as_user == "alice" else "noise of a user\n"
+            return types.SimpleNamespace(rc=0, text=text, err=b"")
+
+    accounts = [Account(name, 2001, 2001, str(home)) for name in ("alice", "bruno")]
+    monkeypatch.setattr(mail_rules.users, "read", lambda hosts, host: accounts)
+    monkeypatch.setattr(mail_rules.files, "read", lambda *_: b"")
+    monkeypatch.setattr(mail_rules, "_cron", lambda hosts, names: [])
+    facts = mail_rules.probe(model.Context(Spoiled(), run_name="r1"))
+    assert list(facts.unread) == ["bruno"] and "not as it should be" in facts.unread["bruno"]
+    (check,) = [check for check in mail_rules.verify(facts, ROMA1) if check.id == "rules-unread"]
+    assert check.subject == "bruno" and check.warning
+
+
 def change(home, user, run="r1"):
     edits = mail_rules.edits(user, ROMA1)
     name = mail_rules.PROCMAILRC

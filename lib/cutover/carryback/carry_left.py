@@ -164,7 +164,7 @@ class _User:
         done, keywords = [], []
         for copy in copies:
             candidates = alike.get((copy.message.size, copy.message.internaldate))
-            if candidates and self._has(target, candidates, copy.left.key):
+            if candidates and self._take(target, candidates, copy.left.key):
                 done.append(copy.left)  # appended before, and then the process was killed
                 continue
             appended = self._append_one(target, copy)
@@ -179,10 +179,13 @@ class _User:
             return True
         return self.refusals.attempt(lambda: self.old.create(target), FOLDER, target)
 
-    def _has(self, target, candidates, key):
-        return any(
-            message_text.key(text).hex() == key for _, text in self.old.texts(target, candidates)
-        )
+    def _take(self, target, candidates, key):
+        """Whether one of the candidates has the text; it then stands for no other message."""
+        for message, text in self.old.texts(target, list(candidates)):
+            if message_text.key(text).hex() == key:
+                candidates.remove(message)
+                return True
+        return False
 
     def _append_one(self, target, copy) -> Appended | None:
         pair = FolderPair(copy.left.folder, target, target, None)

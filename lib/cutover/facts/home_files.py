@@ -4,6 +4,7 @@ import base64
 import hashlib
 
 from cutover import model
+from cutover.model import errors
 
 LIMIT = 1 << 18  # bytes read of a file
 # -f: a FIFO or a device would have no end. A link is the user's own way to say where the file is.
@@ -38,12 +39,17 @@ class File:
 
 
 def read(hosts, host: str, user: str, home: str, names: list[str]) -> dict[str, File]:
-    """Those of some files of a home that exist, by name. Raises CommandFailed."""
+    """Those of some files of a home that exist, by name. Raises CommandFailed and Unreadable."""
     argv = ["sh", "-c", _SCRIPT, "files", home, *names]
     files = {}
     for line in model.lines(hosts.run(host, argv, as_user=user).text):
-        name, kind, encoded = line.split(" ")
-        files[name] = File(base64.b64decode(encoded), kind == "link")
+        try:
+            name, kind, encoded = line.split(" ")
+            files[name] = File(base64.b64decode(encoded), kind == "link")
+        except ValueError as error:  # a user may interfere with processes of his own
+            raise errors.Unreadable(
+                f"{host}: the answer about files of {user} is not as it should be: {line[:80]!r}"
+            ) from error
     return files
 
 

@@ -24,6 +24,7 @@ from cutover.connect.imap.messages import (
 from cutover.connect.imap.names import _listed, encode_name
 
 METADATA = "UID FLAGS INTERNALDATE RFC822.SIZE"
+HEADER = 1 << 14  # bytes
 
 
 def figures(data: list) -> dict[str, int]:
@@ -296,13 +297,16 @@ class Reader:
             return sorted(self.client.search("ALL"))
 
     def headers(self, name: str, header: str) -> dict[int, str]:
-        """{UID: value of a header field, stripped, "" where there is none} of all messages."""
+        """{UID: value of a header field, stripped, "" where there is none} of all messages.
+
+        At most HEADER bytes of each are read: senders choose their length.
+        """
         uids, values = self.all(name), {}
         for start in range(0, len(uids), 500):
             part = uids[start : start + 500]
             ask, key = (
-                f"BODY.PEEK[HEADER.FIELDS ({header.upper()})]",
-                f"BODY[HEADER.FIELDS ({header.upper()})]",
+                f"BODY.PEEK[HEADER.FIELDS ({header.upper()})]<0.{HEADER}>",
+                f"BODY[HEADER.FIELDS ({header.upper()})]<0>",
             )
             for uid, raw in self._bodies(name, part, ask, key).items():
                 values[uid] = raw.decode("utf-8", "backslashreplace").partition(":")[2].strip()

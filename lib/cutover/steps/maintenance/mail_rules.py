@@ -55,6 +55,7 @@ class Facts:
     """asked: number of users; users: those whose files lead to the old mail.
 
     read: procmail comes to users' own files. cron: lines of their crontabs on the new host.
+    unread: by name, why a user's files could not be looked at.
     """
 
     run: str
@@ -62,6 +63,7 @@ class Facts:
     read: bool
     users: dict[str, User]
     cron: model.Reading[list[crontabs.Line]]
+    unread: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def probe(ctx) -> Facts:
@@ -69,13 +71,14 @@ def probe(ctx) -> Facts:
     hosts, site = ctx.hosts, ctx.site
     new = site.roles.new
     accounts = users.read(hosts, new)
-    by_user = {account.user: _of_user(hosts, account) for account in accounts}
+    by_user = {account.user: model.read(_of_user, hosts, account) for account in accounts}
     return Facts(
         ctx.run_name,
         len(accounts),
         procmail_rules.reads_home(files.read(hosts, new, site.maintenance.procmailrc)),
-        {name: user for name, user in by_user.items() if user.lines},
+        {name: user.value for name, user in by_user.items() if user.ok and user.value.lines},
         model.read(_cron, hosts, by_user),
+        {name: user.error for name, user in by_user.items() if not user.ok},
     )
 
 
@@ -218,7 +221,21 @@ def verify(facts: Facts, site) -> list[model.Check]:
         lines.setdefault(line.user, []).append(f"crontab line {line.line} runs: {line.text}")
     if not facts.cron.ok:
         lines[site.roles.new] = [f"the crontabs were not read: {facts.cron.error}"]
+    checks += [_unread(name, why) for name, why in sorted(facts.unread.items())]
     return checks + [_left(subject, texts) for subject, texts in lines.items() if texts]
+
+
+def _unread(name, why):
+    return model.Check(
+        f"Were the files of {name} looked at?",
+        "yes",
+        why,
+        True,
+        "See whether the home is there. Then run this step again, or ask the user.",
+        warning=True,
+        id="rules-unread",
+        subject=name,
+    )
 
 
 def _left(subject, texts):
