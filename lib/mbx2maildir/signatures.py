@@ -26,10 +26,11 @@ LEFT_OUT = (b"maildirfolder", b"dovecot.index", b"dovecot.list.index", b"dovecot
 def signatures(plan, area):
     """The signatures of all folders in an area of containers.paths(): live or staging.
 
-    → {"run", "users": [{"user", "at", "folders": {Maildir name: [signature, newest ctime]}}]};
-    INBOX's name is "".
+    → {"run", "users": [{"user", "at", "folders": {Maildir name: [signature, newest ctime]},
+    "odd"}]}; INBOX's name is "".
     at: seconds since the epoch, before anything was looked at; so is the newest ctime. A folder
-    that holds anything but files has none; nor have those of a user who cannot be looked at.
+    that holds anything but files has none and is counted as odd; nor have those of a user who
+    cannot be looked at.
     """
     looks = each_user.ask_all(
         plan, task_signatures, lambda user: containers.paths(plan, user)[area], {"folders": {}}
@@ -42,13 +43,15 @@ def signatures(plan, area):
 
 def task_signatures(root, report):
     """Those of one tree, by a process that is its user."""
-    at, folders = time.time(), {}
+    at, folders, odd = time.time(), {}, 0
     for name in maildir.folder_names(root):
         known = signature(os.path.join(root, maildir.folder_directory(name)))
         if known:
             folders[os.fsdecode(name)] = known
+        else:
+            odd += 1
         report(0, 0)
-    return {"at": at, "folders": folders}
+    return {"at": at, "folders": folders, "odd": odd}
 
 
 def signature(folder):

@@ -117,8 +117,33 @@ def test_what_is_over_does_not_become_stale_nor_next():
     assert {states[name] for name in runbook.CLOSING} == {"passed"}
     assert states["restore-sendmail"] == states["switch-alias"] == "stale"
     assert position.next_step(night) == "dual-delivery"
-    failed = [*night, {"event": "verified", "step": "verify", "passed": False}]
-    assert position.next_step(failed) != "verify"
+
+
+def journaled(*events):
+    return [{**event, "seq": number} for number, event in enumerate(events)]
+
+
+def test_a_rollback_that_took_the_trees_back_and_did_not_pass_is_begun_anew():
+    """Else users would log in to what was there before the conversion."""
+    before = [*history(*runbook.NIGHT[:6]), intent("convert"), *passed("convert")]
+    night = [*before, *passed("verify"), intent("restore-sendmail"), *passed("restore-sendmail")]
+    back = {**intent("rollback"), "undoes": night.index(intent("restore-sendmail"))}
+    half = journaled(*night, back)
+    assert runbook.resumed(half) and runbook.states(half)["restore-sendmail"] == "undone"
+    registry.may_run("restore-sendmail", half)
+    away = journaled(*night, back, {**intent("rollback"), "undoes": night.index(intent("convert"))})
+    assert runbook.resumed(away) is None
+    registry.may_run("convert", away)
+    for name in ("verify", "restore-sendmail"):
+        with pytest.raises(runbook.NotYet, match="was rolled back. Run that first"):
+            registry.may_run(name, away)
+
+
+def test_a_verify_that_was_open_when_delivery_resumed_does_not_count():
+    night = [*history(*runbook.NIGHT[: runbook.number("verify")]), intent("restore-sendmail")]
+    late = [*night, {"event": "verified", "step": "verify", "passed": False}]
+    assert runbook.states(late)["verify"] == "passed"
+    registry.may_run("switch-alias", [*late, *passed("restore-sendmail")])
 
 
 def test_a_rollback_needs_something_to_undo():

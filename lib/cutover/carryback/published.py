@@ -75,7 +75,8 @@ def trees(hosts, entries: Collection[dict], run: str) -> dict[str, PublishedTree
 def signatures(hosts, entries: Collection[dict], run: str) -> dict[str, dict[str, str]]:
     """`{user: {Maildir name: what tells whether anybody touched the live folder since}}`.
 
-    A folder that holds anything but files has none. See mbx2maildir/signatures.py.
+    Without the users of whom some folder has none, because it holds anything but files. See
+    mbx2maildir/signatures.py. Raises CutoverError.
     """
     if not entries:
         return {}
@@ -84,6 +85,7 @@ def signatures(hosts, entries: Collection[dict], run: str) -> dict[str, dict[str
     return {
         name: {folder: signature for folder, (signature, _) in user["folders"].items()}
         for name, user in answer["users"].items()
+        if user["folders"] and not user["odd"]
     }
 
 

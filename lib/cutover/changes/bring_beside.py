@@ -38,6 +38,7 @@ for cur; do
     cd -- "$cur" || exit
     last=
     for name in ./*:2,*; do
+        [ -f "$name" ] || continue
         base=${name%%:2,*}
         [ "$base" != "${last%%:2,*}" ] || rm -f -- "$last"
         [ ! -e "../new/$base" ] || rm -f -- "../new/$base"

@@ -45,7 +45,8 @@ def run(site_file, first, last, run_dir, without, as_json):
     current = _begin(parameters, "run", run_dir)
     if first is None:
         names = _unfinished(names, current.journal.events())
-    if without and "convert" not in names:
+    over = runbook.resumed(current.journal.events())
+    if without and (over or "convert" not in names):
         raise click.UsageError("--without is for convert, which is not among the steps to run")
     _execute(parameters, current, names, as_json, chosen={"without": ",".join(without)})
 

@@ -51,7 +51,7 @@ def execute(parameters, run, names, say, watch=True, rate=0.0, least=0, chosen=N
             ledger.draw_up(connections, run)
         # the ledger asks both servers, and a host that is switched off is no outage
         for name in names:
-            if name not in reversible:
+            if not registry.step(name).reversible:
                 say(f"{runbook.number(name):2d}  {name}: the point of no return …")
                 papermill.execute(parameters, run, name)
 

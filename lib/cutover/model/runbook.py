@@ -112,15 +112,24 @@ def since_rollback(events: Sequence[dict]) -> Sequence[dict]:
 
 
 def resumed(events: Sequence[dict]) -> dict | None:
-    """The first change by which delivery or reading came back; None before it and after a rollback
-    that passed."""
-    first = None
+    """The first change by which delivery or reading came back; None before it, and once a rollback
+    takes the converted mail away again, or has passed."""
+    first, steps = None, {}
     for event in events:
-        if event["event"] == "intent" and event["step"] in RESUMING:
-            first = first or event
+        if event["event"] == "intent":
+            steps[event.get("seq")] = event["step"]
+            if event["step"] in RESUMING:
+                first = first or event
+            elif _undone(event, steps) == "convert":
+                first = None
         elif event["event"] == "verified" and event["step"] == "rollback" and event["passed"]:
             first = None
     return first
+
+
+def _undone(intent, steps):
+    """The step of which a rollback's intent undoes a change; None of any other. steps: by seq."""
+    return steps.get(intent["undoes"]) if intent.get("undoes") is not None else None
 
 
 def passed(events: Sequence[dict], step: str) -> dict | None:
@@ -133,15 +142,22 @@ def states(events: Sequence[dict]) -> dict[str, str]:
     """`{step: "passed" | "failed" | "begun" | "undone" | "stale"}` for the steps of a journal.
 
     The last attempt of a step counts. When a step changes something after a later step has passed,
-    the later one is stale: what it saw may no longer be true. Of the steps of CLOSING none becomes
-    stale once delivery or reading was resumed: it is over, and nothing rests on it any more. A
-    passed rollback undoes all steps before it.
+    the later one is stale: what it saw may no longer be true. Once delivery or reading was resumed,
+    the steps of CLOSING stay as they are: they are over, and nothing rests on them any more. A
+    rollback undoes each step with the first of its changes that it undoes, and those after it; one
+    that passed, all.
     """
-    state, over = {}, ()
+    state, over, steps = {}, (), {}
     for event in events:
         name = event.get("step")
-        if name is None:
+        if name is None or name in over:
             continue
+        if event["event"] == "intent":
+            steps[event.get("seq")] = name
+            if undone := _undone(event, steps):
+                over = () if undone == "convert" else over
+                later = ORDER[ORDER.index(undone) :] if undone in ORDER else [undone]
+                state.update({step: "undone" for step in later if step in state})
         if event["event"] == "step-begun":
             state[name] = "begun"
         elif event["event"] == "step-failed":

@@ -188,7 +188,7 @@ def _order(audited):
         before, kind = audited.events[:number], event["event"]
         if kind == "step-begun":
             try:
-                registry.may_run(event["step"], before)
+                registry.in_order(event["step"], before)
             except errors.CutoverError as error:
                 yield archive.at(event, "order", str(error))
         elif kind == "intent" and registry.step(event["step"]).gate:

@@ -20,11 +20,14 @@ def check(run, site, step) -> None:
     if not step.needs_fresh_verify:
         return
     events = run.journal.events()
+    resumed = runbook.resumed(events)
+    if resumed:
+        events = events[: events.index(resumed)]
     verified = _passed(events, "verify")
     if verified is None:
         raise runbook.NotYet(f"{step.id} may not run yet: verify has not passed. Run that first.")
     age = (_at(journal.now()) - _at(verified["time"])).total_seconds()
-    if not runbook.resumed(events) and not 0 <= age <= site.limits.verify_age:
+    if not resumed and not 0 <= age <= site.limits.verify_age:
         raise runbook.NotYet(
             f"{step.id} may not run: verify passed at {verified['time'][11:19]} UTC, "
             f"{age / 60:.0f} minutes ago; limits.verify_age allows "

@@ -8,7 +8,9 @@ from cutover.facts import mail_queue, mail_services
 SHOWN = 10  # items named in one check
 
 
-def reading_closed(name: str, host: mail_services.ImapHost) -> list[model.Check]:
+def reading_closed(
+    name: str, host: mail_services.ImapHost, todo: str = "Run this step again."
+) -> list[model.Check]:
     """Whether a host serves nobody by IMAP and POP3: services, reboot, sessions, ports."""
     running = [service.name for service in host.services if service.running]
     at_boot = [service.name for service in host.services if service.starts_at_boot]
@@ -21,7 +23,7 @@ def reading_closed(name: str, host: mail_services.ImapHost) -> list[model.Check]
             f"IMAP services of {name} are stopped",
             "running",
             running,
-            f"Stop them on {name}, or run this step again.",
+            todo,
         ),
         none(
             "imap-services-stay-stopped",
@@ -29,7 +31,7 @@ def reading_closed(name: str, host: mail_services.ImapHost) -> list[model.Check]
             f"IMAP services of {name} stay stopped after a reboot",
             "starts at boot",
             at_boot,
-            "Run this step again.",
+            todo,
         ),
         none(
             "sessions-ended",

@@ -52,7 +52,12 @@ def verify(facts, site):
             subject=new,
         ),
         service_checks.port_open(new, 993, facts.hosts[new].ports["993"], "imap-port-open"),
-        *service_checks.reading_closed(old, facts.hosts[old]),
+        *service_checks.reading_closed(
+            old,
+            facts.hosts[old],
+            f"See who started them on {old}, and stop and disable them there. Then run this step "
+            "again.",
+        ),
     ]
 
 
