@@ -139,6 +139,16 @@ def test_a_rollback_that_took_the_trees_back_and_did_not_pass_is_begun_anew():
             registry.may_run(name, away)
 
 
+def test_a_rollback_that_did_not_pass_is_next_unless_somebody_went_on():
+    night = [*history(*runbook.NIGHT[: runbook.number("restore-sendmail")]), intent("convert")]
+    back = [{"event": "step-begun", "step": "rollback"}, intent("rollback")]
+    assert position.next_step([*night, *back]) == "rollback"
+    failed = [*night, *back, {"event": "verified", "step": "rollback", "passed": False}]
+    assert position.next_step(failed) == "rollback"
+    assert position.next_step([*failed, *passed("switch-alias")]) != "rollback"
+    assert position.next_step([*night, *back, *passed("rollback")[1:]]) == "preflight"
+
+
 def test_a_verify_that_was_open_when_delivery_resumed_does_not_count():
     night = [*history(*runbook.NIGHT[: runbook.number("verify")]), intent("restore-sendmail")]
     late = [*night, {"event": "verified", "step": "verify", "passed": False}]

@@ -19,9 +19,12 @@ def next_step(events: Sequence[dict]) -> str | None:
     """The step to run now, or None.
 
     That is a step that began, failed or became stale; otherwise the first after those that passed.
-    Never one that cannot be undone: that must be asked for by name.
+    Never one that cannot be undone: that must be asked for by name. A rollback that did not pass
+    comes first, unless a step began since.
     """
-    states = runbook.states(events)
+    states, begun = runbook.states(events), runbook.latest(events, "step-begun")
+    if begun and begun["step"] == "rollback" and states["rollback"] != "passed":
+        return "rollback"
     again = [name for name in runbook.ORDER if states.get(name, "passed") != "passed"]
     passed = [number for number, name in enumerate(runbook.ORDER) if states.get(name) == "passed"]
     later = runbook.ORDER[max(passed, default=-1) + 1 :]

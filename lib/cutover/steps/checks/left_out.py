@@ -16,7 +16,7 @@ def checks(users: Sequence[str], site) -> Iterator[model.Check]:
             True,
             f"tell {name}; before restore-sendmail: fix the cause, then run convert again with an "
             f"empty `without`, and verify. Later, roll back, or keep {site.roles.old} until the "
-            "mail is brought over (docs/operator.md, Users left out)",
+            "mail is brought over (docs/operator.md, convert)",
             warning=True,
             id="user-left-out",
             subject=name,
