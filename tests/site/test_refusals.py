@@ -8,7 +8,7 @@ from cutover.record import journal, run_folder
 from cutover.site import BadParameters
 
 ROMA1 = (site.PROJECT / "parameters" / "roma1.yaml").read_text()
-VALUE = f"line {ROMA1[: ROMA1.index('valid: 3600')].count(chr(10)) + 1}: not a usable value"
+VALUE = f"line {ROMA1[: ROMA1.index('valid: 18000')].count(chr(10)) + 1}: not a usable value"
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{chr(98 + level)}: &{chr(98 + level)} [{', '.join(['*' + chr(97 + level)] * 9)}]\n"
     for level in range(9)
@@ -34,11 +34,11 @@ def refusal(tmp_path, text):
         ("[" * 3000 + "]" * 3000, "nested too deeply"),
         ("a: " + "{a: " * 3000 + "1" + "}" * 3000, "nested too deeply"),
         ("a: " + "x" * 1_100_000, "larger than"),
-        (ROMA1.replace("valid: 3600", "valid: " + "9" * 5000), VALUE),
-        (ROMA1.replace("valid: 3600", "valid: 2026-02-31"), VALUE),
+        (ROMA1.replace("valid: 18000", "valid: " + "9" * 5000), VALUE),
+        (ROMA1.replace("valid: 18000", "valid: 2026-02-31"), VALUE),
         (ROMA1 + "\0", "not YAML"),
-        (ROMA1.replace("valid: 3600", "valid: !!timestamp soon"), VALUE),
-        (ROMA1.replace("valid: 3600", "valid: !!bool perhaps"), VALUE),
+        (ROMA1.replace("valid: 18000", "valid: !!timestamp soon"), VALUE),
+        (ROMA1.replace("valid: 18000", "valid: !!bool perhaps"), VALUE),
         ("a: [" + "x," * 200_000 + "x]", "more than 20000 values"),
     ],
 )

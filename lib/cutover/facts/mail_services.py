@@ -58,11 +58,12 @@ def read_imap(hosts, name: str) -> ImapHost:
 
 
 def read_sendmail(hosts, name: str) -> SendmailHost:
+    # first: a SysV script that is asked for its state is a process named sendmail, and so is what
+    # lists the queue. A process that is gone by then may have left its message there
+    delivering = processes.running(hosts, name, DELIVERING)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         listed = hosts.site.services_of(name).sendmail
         running = pool.submit(services.read, hosts, name, listed)
-        # the queue last: a process that is gone by then may have left its message there
-        delivering = processes.running(hosts, name, DELIVERING)
         port_25 = hosts.port_open(name, 25)
         queued = mail_queue.read_for(hosts, name, hosts.site.mail_domains)
         return SendmailHost(running.result(), delivering, port_25, queued)
