@@ -180,7 +180,7 @@ class _User:
         return self.refusals.attempt(lambda: self.old.create(target), FOLDER, target)
 
     def _take(self, target, candidates, key):
-        """Whether one of the candidates has the text; it then stands for no other message."""
+        """Whether one of the candidates has the text. That one is removed from the list."""
         for message, text in self.old.texts(target, list(candidates)):
             if message_text.key(text).hex() == key:
                 candidates.remove(message)
