@@ -105,16 +105,11 @@ def write_all(fd, data):
 
 def write_sparse(fd, data):
     """As write_all(), but zeros alone become a hole: a file of terabytes without data must not fill
-    the disk of everybody. end_sparse() comes last."""
+    the disk of everybody. The caller gives the file its length at the end."""
     if data[:1] == b"\0" and data.count(b"\0") == len(data):
         os.lseek(fd, len(data), os.SEEK_CUR)
     else:
         write_all(fd, data)
-
-
-def end_sparse(fd, length):
-    """Give a file its length, where it ends with a hole."""
-    os.ftruncate(fd, length)
 
 
 def create(path, flags=os.O_WRONLY):

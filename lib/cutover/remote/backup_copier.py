@@ -298,9 +298,12 @@ class Run:
 
     def waits(self, user):
         """Remove what is gone of a user, unless that needs another pass; whether it does."""
-        if self.lost(user) or (self.unlisted(user) and not self.stood_still(user)):
+        extra = self.unlisted(user)
+        if self.lost(user) or (extra and not self.stood_still(user)):
             return True
-        self.drop(self.beyond(user))
+        # only what the listing before it lacks as well
+        since = self.users[user][-2:][0].number if user in self.users else self.number + 1
+        self.drop([path for path in extra if self.seen.get(path, 0) < since])
         return False
 
     def stood_still(self, user):
@@ -315,16 +318,11 @@ class Run:
             and not others[-1].vanished
         )
 
-    def beyond(self, user):
-        """Paths of a user's copy that are in neither of the last two listings.
+    def unlisted(self, user):
+        """Paths of a user's copy that the last listing does not have.
 
         A directory comes after its contents.
         """
-        since = self.users[user][-2:][0].number if user in self.users else self.number + 1
-        return [path for path in walk(self.target, user) if self.seen.get(path, 0) < since]
-
-    def unlisted(self, user):
-        """Paths of a user's copy that the last listing does not have."""
         number = self.users[user][-1].number if user in self.users else self.number + 1
         return [path for path in walk(self.target, user) if self.seen.get(path, 0) < number]
 

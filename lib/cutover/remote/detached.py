@@ -81,11 +81,10 @@ while True:
     except OSError:
         data = b""
     whole = data[:data.rfind(b"\n") + 1]
-    # a line may be longer than a piece
-    piece = piece * 2 if len(data) == piece and not whole else 1 << 20
-    longer, data = piece > 1 << 20, whole
-    if longer:
+    if not whole and len(data) == piece:
+        piece *= 2  # the line is longer
         continue
+    piece, data = 1 << 20, whole
     if data:
         out.write(data)
         offset += len(data)

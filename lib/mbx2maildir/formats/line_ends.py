@@ -93,7 +93,7 @@ def copy_lf(texts, target):
         files.write_sparse(target, stored)
         length += len(stored)
         before = stored[-1:] or before
-    files.end_sparse(target, length)
+    os.ftruncate(target, length)
     return length, virtual
 
 
@@ -105,5 +105,5 @@ def copy_plain(texts, target):
         files.write_sparse(target, piece)
         length += len(piece)
         virtual += len(piece) + piece.count(b"\n")
-    files.end_sparse(target, length)
+    os.ftruncate(target, length)
     return length, virtual
